@@ -1,0 +1,21 @@
+"""Exact, deterministic simulation of asynchronous SGD with many virtual workers."""
+
+from jasgd import fleet, plan, problems, protocols, reference, results
+from jasgd.problems.problem import Problem
+from jasgd.schedule import Schedule
+from jasgd.simulate import Run, simulate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Problem",
+    "Run",
+    "Schedule",
+    "fleet",
+    "plan",
+    "problems",
+    "protocols",
+    "reference",
+    "results",
+    "simulate",
+]

@@ -1,0 +1,355 @@
+"""The compiled loop: a pair of pure functions, ``init`` and ``step``.
+
+One call of :func:`step` runs one chunk of a plan. Within it, jobs are sampled in blocks ahead of time (a sample never
+depends on the parameters), then each step computes the gradients of its lanes together and applies, in order, the
+deliveries that are ready. Nothing depends on the number of workers except the sizes of arrays.
+
+Compiled once per structure: of the gradient, the rule and the shapes. Step sizes, data, seeds and schedules are arguments.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jasgd import ring
+from jasgd.plan import Plan
+from jasgd.problems.problem import Problem
+from jasgd.program import Program, trace
+
+EXTRA_ARGS = ("worker", "delay", "step", "duration", "time")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State:
+    """What the next step needs."""
+
+    params: optax.Params  # the server's current point
+    rule_state: optax.OptState
+    ring: optax.Params  # leaves (S + 1, *leaf.shape): snapshots and gradients that somebody still needs
+    gathered: optax.Updates | None  # weighted sum of the gradients of an unfinished server step
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The arrays that the programs were traced with."""
+
+    sample: list[jax.Array]
+    gradient: list[jax.Array]
+    rule: list[jax.Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Loop:
+    """Everything that makes a compiled loop another one; equal loops are compiled once.
+
+    Attributes:
+      sample, gradient, rule: the programs of a problem and a rule.
+      extra_args: names of the extra arguments that the rule looks at.
+      needs_stale_params: whether the rule looks at the snapshot, too.
+      lanes: gradients per step.
+      block: steps that are sampled together.
+      stores: some gradients are computed before their turn.
+      gathers: some rows do not step by themselves.
+      weighted: some weights are not one.
+      whole_rounds: every step is one server step.
+    """
+
+    sample: Program
+    gradient: Program
+    rule: Program
+    extra_args: tuple[str, ...]
+    needs_stale_params: bool
+    lanes: int
+    block: int
+    stores: bool
+    gathers: bool
+    weighted: bool
+    whole_rounds: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traced:
+    """A problem and a rule as programs, and what they need to start."""
+
+    sample: Program
+    gradient: Program
+    rule: Program
+    extra_args: tuple[str, ...]
+    needs_stale_params: bool
+    numbers: Numbers
+    params: optax.Params
+    rule_state: optax.OptState
+    batch_bytes: int
+
+
+def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array) -> Traced:
+    """Trace a problem's sample and gradient and a rule's update."""
+    rule = optax.with_extra_args_support(rule)
+    rule_state = rule.init(params)
+    worker = jax.ShapeDtypeStruct((), jnp.int32)
+    sample, sample_numbers = trace(problem.sample, key, worker)
+    batch = jax.eval_shape(problem.sample, key, worker)
+    gradient, gradient_numbers = trace(problem.gradient, params, batch)
+    gradients = jax.eval_shape(problem.gradient, params, batch)
+    if jax.tree.structure(gradients) != jax.tree.structure(params):
+        raise ValueError("the gradient must have the structure of the parameters.")
+    real = jnp.zeros(()).dtype
+    extra = {name: jax.ShapeDtypeStruct((), real if name in ("duration", "time") else jnp.int32) for name in EXTRA_ARGS}
+
+    def update(gradients: Any, state: Any, params: Any, extra: Any, stale_params: Any) -> Any:
+        return rule.update(gradients, state, params, **extra, stale_params=stale_params)
+
+    program, rule_numbers = trace(update, gradients, rule_state, params, extra, params, lift_numbers=True)
+    used_extra, used_stale = jax.tree.unflatten(
+        jax.tree.structure((extra, params)), program.used[-len(extra) - len(jax.tree.leaves(params)) :]
+    )
+    return Traced(
+        sample=sample,
+        gradient=gradient,
+        rule=program,
+        extra_args=tuple(name for name in EXTRA_ARGS if used_extra[name]),
+        needs_stale_params=any(jax.tree.leaves(used_stale)),
+        numbers=Numbers(sample=sample_numbers, gradient=gradient_numbers, rule=rule_numbers),
+        params=params,
+        rule_state=rule_state,
+        batch_bytes=tree_bytes(batch),
+    )
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays of a tree."""
+    return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def init(program: Traced, plan: Plan) -> State:
+    """The state at version 0. Arrays are copied, so that later states may reuse the memory of earlier ones."""
+    return _init(program.params, program.rule_state, rows=ring_rows(plan), gathers=_gathers(plan))
+
+
+@functools.partial(jax.jit, static_argnames=("rows", "gathers"))
+def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool) -> State:
+    copied = jax.tree.map(jnp.copy, (params, rule_state))
+    gathered = jax.tree.map(jnp.zeros_like, params) if gathers else None
+    return State(params=copied[0], rule_state=copied[1], ring=ring.init(params, rows), gathered=gathered)
+
+
+def ring_rows(plan: Plan) -> int:
+    """Rows of the ring: the slots, a little more so that similar plans share a shape, and one for what nobody reads."""
+    workers = plan.schedule.num_workers
+    if plan.slots > workers:
+        return workers + -(-(plan.slots - workers) // 16) * 16 + 1
+    return min(workers, 1 << (plan.slots - 1).bit_length()) + 1
+
+
+def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64) -> Loop:
+    """The loop that computes a plan; samples are drawn in blocks that fit into a cache."""
+    jobs = max(1, min(most_samples, sample_bytes // max(program.batch_bytes, 1)))
+    return Loop(
+        sample=program.sample,
+        gradient=program.gradient,
+        rule=program.rule,
+        extra_args=program.extra_args,
+        needs_stale_params=program.needs_stale_params,
+        lanes=plan.lanes,
+        block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
+        stores=bool((plan.gradient_slot >= 0).any()),
+        gathers=_gathers(plan),
+        weighted=bool((plan.schedule.weight != 1).any()),
+        whole_rounds=plan.whole_rounds,
+    )
+
+
+def _gathers(plan: Plan) -> bool:
+    return not plan.whole_rounds and not bool(plan.schedule.apply.all())
+
+
+def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, np.ndarray]:
+    """The part of a plan that one call of :func:`step` needs, in arrays of fixed shape.
+
+    Per lane (blocks, block, W): ``worker``, ``job``, ``read_slot``, ``gradient_slot`` (beyond the ring: not stored).
+    Per delivery (rows,): ``lane`` (-1: computed earlier), ``waiting_slot``, ``write_slot``, ``weight``, ``apply`` and what
+    the rule asks for. Per step (blocks * block + 1,): ``first``, the rows applied before it.
+    """
+    schedule, width = plan.schedule, plan.lanes
+    steps = -(-plan.chunk_steps // loop.block) * loop.block
+    begin, end = index * plan.chunk_steps, min((index + 1) * plan.chunk_steps, plan.steps)
+    lanes: dict[str, np.ndarray] = {}
+    nobody, beyond = ring_rows(plan) - 1, ring_rows(plan)
+    if width == 1:
+        computed = np.arange(begin, end)
+    else:
+        order = plan.by_step
+        computed = order[np.searchsorted(plan.step[order], begin) : np.searchsorted(plan.step[order], end)]
+    position = (plan.step[computed] - begin) * width + plan.lane[computed]
+    for name, column, fill in (
+        ("worker", schedule.worker, 0),
+        ("job", schedule.job, 0),
+        ("read_slot", plan.read_slot, 0),
+        ("gradient_slot", np.where(plan.gradient_slot[computed] < 0, beyond, plan.gradient_slot[computed]), None),
+    ):
+        padded = np.full(steps * width, beyond if fill is None else fill, np.int32)
+        padded[position] = column if fill is None else column[computed]
+        lanes[name] = padded.reshape(steps // loop.block, loop.block, width)
+    first = np.full(steps + 1, plan.first[end], np.int64)
+    first[: end - begin + 1] = plan.first[begin : end + 1]
+    rows = slice(int(plan.first[begin]), int(plan.first[end]))
+    fresh = plan.gradient_slot[rows] < 0
+    columns = {
+        "lane": np.where(fresh, plan.lane[rows], -1),
+        "waiting_slot": np.where(fresh, 0, plan.gradient_slot[rows]),
+        "write_slot": np.where(plan.write_slot[rows] < plan.slots, plan.write_slot[rows], nobody),
+        "weight": schedule.weight[rows],
+        "apply": schedule.apply[rows],
+        "worker": schedule.worker[rows],
+        "delay": schedule.delay[rows],
+        "step": schedule.version[rows],
+        "duration": schedule.duration[rows],
+        "time": schedule.time[rows],
+    }
+    needed = ["write_slot", *loop.extra_args]
+    needed += ["lane"] if width > 1 else []
+    needed += ["waiting_slot"] if loop.stores else []
+    needed += ["weight"] if loop.weighted or loop.whole_rounds else []
+    needed += ["apply"] if loop.gathers else []
+    real = jax.dtypes.canonicalize_dtype(np.float64)
+    delivered: dict[str, np.ndarray] = {}
+    for name in needed:
+        column = columns[name]
+        kind = {"f": real if name != "weight" else np.float32, "b": np.bool_}.get(column.dtype.kind, np.int32)
+        delivered[name] = np.zeros(plan.rows_per_chunk, kind)
+        delivered[name][: len(column)] = column
+    if not loop.stores:
+        del lanes["gradient_slot"]
+    return {
+        "lanes": lanes,
+        "rows": delivered,
+        "first": (first - first[0]).astype(np.int32),
+        "steps": np.int32(end - begin),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
+def step(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapping[str, Any]) -> State:
+    """Run one chunk of a plan."""
+    lanes, first = chunk["lanes"], chunk["first"]
+
+    def block(index: jax.Array, state: State) -> State:
+        mine = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), lanes)
+        batches = _sample(loop, numbers, key, mine["worker"], mine["job"])
+        begin = index * loop.block
+
+        def one(inner: jax.Array, state: State) -> State:
+            lane, batch = jax.tree.map(
+                lambda a: jax.lax.dynamic_index_in_dim(a, inner, keepdims=False), (mine, batches)
+            )
+            now = begin + inner
+            if loop.lanes == 1:
+                return _single(loop, numbers, state, chunk["rows"], now, lane, batch)
+            if loop.whole_rounds:
+                return _round(loop, numbers, state, chunk["rows"], first[now], lane, batch)
+            return _lanes(loop, numbers, state, chunk["rows"], first[now], first[now + 1], lane, batch)
+
+        return jax.lax.fori_loop(0, jnp.minimum(loop.block, chunk["steps"] - begin), one, state)
+
+    return jax.lax.fori_loop(0, -(-chunk["steps"] // loop.block), block, state)
+
+
+def _sample(loop: Loop, numbers: Numbers, key: jax.Array, worker: jax.Array, job: jax.Array) -> Any:
+    """Batches of all lanes of a block; leaves (block, W, ...). A job's randomness is (key, worker, job)."""
+
+    def one(worker: jax.Array, job: jax.Array) -> Any:
+        return loop.sample(numbers.sample, job_key(key, worker, job), worker)
+
+    flat = jax.vmap(one)(worker.ravel(), job.ravel())
+    flat = jax.lax.optimization_barrier(flat)  # XLA on CPU would draw the numbers again wherever they are used
+    return jax.tree.map(lambda leaf: leaf.reshape(*worker.shape, *leaf.shape[1:]), flat)
+
+
+def job_key(key: jax.Array, worker: jax.Array, job: jax.Array) -> jax.Array:
+    """The key of one job: a function of (key, worker, job) and nothing else."""
+    return jax.random.fold_in(jax.random.fold_in(key, worker), job)
+
+
+def _row(rows: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
+    return {name: jax.lax.dynamic_index_in_dim(column, index, keepdims=False) for name, column in rows.items()}
+
+
+def _single(
+    loop: Loop, numbers: Numbers, state: State, rows: Any, index: jax.Array, lane: Any, batch: Any
+) -> State:
+    """One lane: compute a gradient and deliver it."""
+    snapshot = ring.read(state.ring, lane["read_slot"][0])
+    gradient = loop.gradient(numbers.gradient, snapshot, jax.tree.map(lambda leaf: leaf[0], batch))
+    return _deliver(loop, numbers, state, _row(rows, index), gradient, snapshot)
+
+
+def _lanes(
+    loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, end: jax.Array, lane: Any, batch: Any
+) -> State:
+    """W gradients at once, then all deliveries that are ready, one after the other."""
+    snapshots = ring.gather(state.ring, lane["read_slot"])
+    gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
+    if loop.stores:
+        state = dataclasses.replace(state, ring=ring.scatter(state.ring, lane["gradient_slot"], gradients))
+
+    def deliver(index: jax.Array, state: State) -> State:
+        row = _row(rows, index)
+        gradient = ring.read(gradients, jnp.maximum(row["lane"], 0))
+        if loop.stores:
+            gradient = jax.lax.cond(
+                row["lane"] >= 0, lambda: gradient, lambda: ring.read(state.ring, row["waiting_slot"])
+            )
+        return _deliver(loop, numbers, state, row, gradient, None)
+
+    return jax.lax.fori_loop(begin, end, deliver, state)
+
+
+def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, lane: Any, batch: Any) -> State:
+    """A whole server step: the weighted sum of W gradients, each at its own snapshot."""
+    snapshots = ring.gather(state.ring, lane["read_slot"])
+    gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
+    weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
+    gradient = jax.tree.map(lambda g: jnp.tensordot(weight.astype(g.dtype), g, axes=1), gradients)
+    row = _row({name: column for name, column in rows.items() if name != "weight"}, begin + loop.lanes - 1)
+    return _deliver(loop, numbers, state, row, gradient, None)
+
+
+def _deliver(
+    loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any
+) -> State:
+    """Use one gradient: gather it, or step with it and keep the new version where its readers will look."""
+    if "weight" in row:
+        gradient = jax.tree.map(lambda g: row["weight"].astype(g.dtype) * g, gradient)
+    if not loop.gathers:
+        return _update(loop, numbers, state, row, gradient, snapshot)
+    gathered = jax.tree.map(jnp.add, state.gathered, gradient)
+
+    def apply() -> State:
+        new = _update(loop, numbers, state, row, gathered, snapshot)
+        return dataclasses.replace(new, gathered=jax.tree.map(jnp.zeros_like, gathered))
+
+    return jax.lax.cond(row["apply"], apply, lambda: dataclasses.replace(state, gathered=gathered))
+
+
+def _update(
+    loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any
+) -> State:
+    zero = jnp.zeros(())
+    extra = {name: row.get(name, zero) for name in EXTRA_ARGS}
+    stale = state.params if snapshot is None else snapshot
+    updates, rule_state = loop.rule(numbers.rule, gradient, state.rule_state, state.params, extra, stale)
+    params = optax.apply_updates(state.params, updates)
+    return State(
+        params=params,
+        rule_state=rule_state,
+        ring=ring.write(state.ring, row["write_slot"], params),
+        gathered=state.gathered,
+    )

@@ -1,0 +1,93 @@
+"""How many gradients to compute together: W is measured on the device, not guessed.
+
+More lanes than deliveries / critical path cannot be filled. Below that, it depends on the hardware and the problem: on a CPU
+one lane is often best for small models, on a GPU every step costs its launch and lanes are everything.
+"""
+
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jasgd import engine, fleet
+from jasgd.plan import plan
+from jasgd.protocols.asynchronous import asynchronous
+from jasgd.schedule import Schedule
+from jasgd.summary import critical_path
+
+_WORTH_MEASURING = 10.0  # seconds of estimated simulation, below which compiling several widths costs more than it saves
+_measured: dict["_Case", float] = {}
+
+
+class _Case(NamedTuple):
+    programs: tuple
+    shapes: str
+    device: str
+    lanes: int
+
+
+def choose_lanes(program: engine.Traced, schedule: Schedule, *, room: int) -> int:
+    """A good number of lanes for a schedule on the default device.
+
+    Args:
+      program: the traced problem and rule.
+      schedule: what is to be computed.
+      room: most lanes that memory allows.
+
+    Returns:
+      W. Rounds in which all gradients are computed at once get one lane per gradient where that fits; everything else the
+      fastest of a few widths, if the simulation is long enough to make the measurement worth it.
+    """
+    if program.needs_stale_params:
+        return 1
+    rounds = gradients_per_round(schedule)
+    if 1 < rounds <= room:
+        return rounds
+    most = min(max(1, len(schedule) // critical_path(schedule)), room)
+    on_cpu = jax.default_backend() == "cpu"
+    widths = [w for w in (1, 4, 16, 64, 256, 1024) if w <= most]
+    if on_cpu and len(schedule) * seconds_per_delivery(program) < _WORTH_MEASURING:
+        return 1
+    if not on_cpu and len(schedule) < 10_000:
+        return min(widths[-1], 256)
+    return min(widths, key=lambda w: _measure(program, w))
+
+
+def gradients_per_round(schedule: Schedule) -> int:
+    """m if every server step uses m gradients, m > 1; else 1."""
+    rows, updates = len(schedule), schedule.updates
+    if not updates or rows % updates or rows == updates:
+        return 1
+    size = rows // updates
+    return size if bool(schedule.apply[size - 1 :: size].all()) else 1
+
+
+def seconds_per_delivery(program: engine.Traced) -> float:
+    """A rough estimate for a CPU from the operations of one gradient."""
+    batch = jax.eval_shape(program.sample, program.numbers.sample, jax.random.key(0), np.int32(0))
+    lowered = jax.jit(program.gradient).lower(program.numbers.gradient, program.params, batch)
+    cost = lowered.cost_analysis() or {}
+    return 3e-6 + float(cost.get("flops", 0.0)) / 1e10
+
+
+def _measure(program: engine.Traced, lanes: int) -> float:
+    """Seconds per delivery of the engine itself, on workers of equal speed that fill the lanes."""
+    shapes = str(jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), (program.params, program.rule_state)))
+    case = _Case((program.sample, program.gradient, program.rule), shapes, str(jax.devices()[0]), lanes)
+    if case not in _measured:
+        steps = max(16, 512 // lanes)
+        compiled = plan(asynchronous(fleet.equal(lanes), steps * lanes), lanes)
+        loop = engine.loop_of(program, compiled)
+        chunk = jax.device_put(engine.chunk_arrays(loop, compiled, 0))
+        key = jax.random.key(0)
+        state, best, spent = engine.init(program, compiled), np.inf, 0.0
+        for repeat in range(20):
+            start = time.perf_counter()
+            state = jax.block_until_ready(engine.step(loop, program.numbers, key, state, chunk))
+            if repeat:
+                best, spent = min(best, time.perf_counter() - start), spent + time.perf_counter() - start
+            if spent > 0.2:
+                break
+        _measured[case] = best / (steps * lanes)
+    return _measured[case]

@@ -1,0 +1,48 @@
+"""What is minimised: an objective, the data of each worker, and metrics."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+Batch = Any
+Metrics = Mapping[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """An objective whose stochastic gradients the workers compute.
+
+    Attributes:
+      init: ``init(key) -> params``, the starting point; any pytree.
+      loss: ``loss(params, batch) -> scalar``, differentiated at the worker's snapshot.
+      sample: ``sample(key, worker) -> batch``, one worker's data for one job; the key belongs to this job alone.
+      metrics: ``metrics(params) -> dict`` of scalars to record, at least ``loss`` and ``grad_norm`` of the objective.
+      gradient: ``gradient(params, batch) -> tree like params``, if there is something better than ``jax.grad(loss)``.
+      num_workers: how many workers have data; None: any number.
+      name: for results.
+      facts: known constants, e.g. the smoothness or the smallest loss.
+
+    Example:
+      >>> problem = jasgd.Problem(
+      ...     init=lambda key: jnp.ones(3),
+      ...     loss=lambda params, noise: 0.5 * jnp.sum((params - noise) ** 2),
+      ...     sample=lambda key, worker: 0.1 * jax.random.normal(key, (3,)),
+      ...     metrics=lambda params: {"loss": 0.5 * jnp.sum(params**2), "grad_norm": jnp.linalg.norm(params)},
+      ... )
+    """
+
+    init: Callable[[jax.Array], optax.Params]
+    loss: Callable[[optax.Params, Batch], jax.Array]
+    sample: Callable[[jax.Array, jax.Array], Batch]
+    metrics: Callable[[optax.Params], Metrics]
+    gradient: Callable[[optax.Params, Batch], optax.Updates] | None = None
+    num_workers: int | None = None
+    name: str = "problem"
+    facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.gradient is None:
+            object.__setattr__(self, "gradient", jax.grad(self.loss))

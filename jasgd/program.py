@@ -1,0 +1,111 @@
+"""A traced function that is equal to every function of the same structure.
+
+``jax.jit`` recognises a program by the identity of a Python function, so ``optax.sgd(0.1)`` and ``optax.sgd(0.2)``
+would be compiled twice, and an array that a function closes over would be copied into the executable.
+Here a function is traced once, its arrays (and, on request, its real numbers) are taken out and become arguments, and
+what is left is compared by structure: the engine compiles once per structure.
+"""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import jax
+import jax.extend.core as jex
+import jax.numpy as jnp
+import numpy as np
+
+# These numbers stay in the program: compilers simplify with them, and rules branch on them (`eps_root=0.0`).
+_STRUCTURAL = (0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A function without its numbers: ``program(numbers, *args)``.
+
+    Attributes:
+      closed: the traced function; its first inputs are the numbers.
+      structure: what equal programs have in common.
+      out_tree: structure of the result.
+      used: for every leaf of the arguments, whether the function looks at it.
+    """
+
+    closed: jex.ClosedJaxpr
+    structure: Hashable
+    out_tree: Any
+    used: tuple[bool, ...]
+
+    def __call__(self, numbers: list[jax.Array], *args: Any) -> Any:
+        flat = jex.jaxpr_as_fun(self.closed)(*numbers, *jax.tree.leaves(args))
+        return jax.tree.unflatten(self.out_tree, flat)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Program) and self.structure == other.structure
+
+    def __hash__(self) -> int:
+        return hash(self.structure)
+
+
+def trace(function: Callable[..., Any], *args: Any, lift_numbers: bool = False) -> tuple[Program, list[jax.Array]]:
+    """Split a pure function into its structure and its numbers.
+
+    Args:
+      function: a pure function of pytrees.
+      *args: example arguments, or their shapes.
+      lift_numbers: also take real scalars out, so that programs that differ in a step size are equal.
+
+    Returns:
+      ``(program, numbers)`` with ``program(numbers, *args) == function(*args)``.
+
+    Example:
+      >>> one, a = trace(lambda x: 0.1 * x, 1.0, lift_numbers=True)
+      >>> two, b = trace(lambda x: 0.2 * x, 1.0, lift_numbers=True)
+      >>> one == two, float(one(b, 3.0)) == float(two(b, 3.0))
+      (True, True)
+    """
+    closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    jaxpr = closed.jaxpr
+    used_vars = {v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, jex.Var)}
+    used_vars |= {v for v in jaxpr.outvars if isinstance(v, jex.Var)}
+    used = tuple(v in used_vars for v in jaxpr.invars)
+    lifted_vars: list[jex.Var] = []
+    lifted: list[Any] = []
+
+    def lift(atom: Any) -> Any:
+        if not (lift_numbers and isinstance(atom, jex.Literal) and _is_number(atom)):
+            return atom
+        lifted_vars.append(jex.Var(atom.aval))
+        lifted.append(np.asarray(atom.val, atom.aval.dtype))
+        return lifted_vars[-1]
+
+    eqns = [eqn.replace(invars=[lift(atom) for atom in eqn.invars]) for eqn in jaxpr.eqns]
+    jaxpr = jaxpr.replace(
+        constvars=[],
+        invars=[*jaxpr.constvars, *lifted_vars, *jaxpr.invars],
+        eqns=eqns,
+        debug_info=None,
+    )
+    out_tree = jax.tree.structure(shapes)
+    structure = (str(jaxpr), jax.tree.structure(args), out_tree, tuple(id(c) for c in _inner_constants(jaxpr)))
+    numbers = [jnp.asarray(value) for value in (*closed.consts, *lifted)]
+    return Program(jex.ClosedJaxpr(jaxpr, ()), structure, out_tree, used), numbers
+
+
+def _is_number(literal: jex.Literal) -> bool:
+    value = np.asarray(literal.val)
+    if value.ndim or not jnp.issubdtype(value.dtype, jnp.inexact):
+        return False
+    return bool(np.isfinite(value)) and float(value) not in _STRUCTURAL
+
+
+def _inner_constants(jaxpr: jex.Jaxpr) -> Iterator[Any]:
+    """Arrays held by functions inside the function: these are compared by identity."""
+    for eqn in jaxpr.eqns:
+        for parameter in jax.tree.leaves(
+            list(eqn.params.values()), is_leaf=lambda p: isinstance(p, jex.ClosedJaxpr | jex.Jaxpr)
+        ):
+            if isinstance(parameter, jex.ClosedJaxpr):
+                yield from parameter.consts
+                yield from _inner_constants(parameter.jaxpr)
+            elif isinstance(parameter, jex.Jaxpr):
+                yield from _inner_constants(parameter)

@@ -1,0 +1,206 @@
+"""Asynchronous SGD as the papers write it: slow, plain Python, one event at a time.
+
+The fast path must agree with this file: integers and times exactly, floats to rounding. It shares with the simulator only
+the fleet's durations and the keys of the jobs.
+"""
+
+import dataclasses
+import heapq
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jasgd.fleet import Fleet
+from jasgd.problems.problem import Problem
+from jasgd.schedule import Schedule
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """What the reference found.
+
+    Attributes:
+      params: the last point.
+      points: all versions, from version 0 on.
+      rows: (worker, job, read, start, time) of every gradient that was used.
+    """
+
+    params: optax.Params
+    points: list[optax.Params]
+    rows: list[tuple[int, int, int, float, float]]
+
+
+def asynchronous(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    fleet: Fleet,
+    updates: int,
+    *,
+    key: jax.Array,
+    seed: int = 0,
+    assignment: Literal["own", "random", "shuffled"] = "own",
+    wait_for: int = 1,
+    concurrency: int | None = None,
+    parallel: bool = False,
+    dispatch: Literal["after", "before"] = "after",
+    max_delay: int | None = None,
+    age_in: Literal["updates", "arrivals"] = "updates",
+) -> Reference:
+    """Run asynchronous SGD event by event; the arguments are those of :func:`jasgd.protocols.asynchronous`.
+
+    Example:
+      >>> problem = jasgd.problems.quadratic(dim=5)
+      >>> fleet = jasgd.fleet.fixed([1.0, 1.7])
+      >>> jasgd.reference.asynchronous(problem, optax.sgd(0.1), fleet, 2, key=jax.random.key(0)).rows
+      [(0, 0, 0, 0.0, 1.0), (1, 0, 0, 0.0, 1.7)]
+    """
+    n = fleet.num_workers
+    init_key, job_key = jax.random.split(key)
+    server = _Server(problem, rule, job_key, problem.init(init_key))
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    next_duration = [_durations(fleet, i, seed) for i in range(n)]
+    events: list[tuple[float, int, int]] = []  # (finish time, worker, job)
+    jobs: dict[tuple[int, int], dict[str, Any]] = {}
+    queue: list[list[dict[str, Any]]] = [[] for _ in range(n)]
+    jobs_started, running = [0] * n, [0] * n
+    rows = []
+
+    def start(worker: int, job: dict[str, Any], now: float) -> None:
+        number = jobs_started[worker]
+        jobs_started[worker] += 1
+        running[worker] += 1
+        duration = next(next_duration[worker])
+        power = fleet.power_of(worker)
+        finish = now + duration if power is None else power.finish(now, duration)
+        jobs[worker, number] = {**job, "start": now}
+        heapq.heappush(events, (finish, worker, number))
+
+    def send(worker: int, version: int, arrivals: int, now: float) -> None:
+        job = {"read": version, "arrivals": arrivals}
+        if running[worker] and not parallel:
+            queue[worker].append(job)
+        else:
+            start(worker, job, now)
+
+    def choose(finished: list[int]) -> list[int]:
+        if assignment == "own":
+            return finished
+        if assignment == "random":
+            return [int(i) for i in rng.integers(n, size=len(finished))]
+        chosen = []
+        for _ in finished:
+            if not permutation:
+                permutation.extend(int(i) for i in rng.permutation(n))
+            chosen.append(permutation.pop(0))
+        return chosen
+
+    permutation: list[int] = []
+    active = n if concurrency is None else concurrency
+    everybody = assignment == "own" or active == n
+    for worker in range(active) if everybody else sorted(int(i) for i in rng.choice(n, active, replace=False)):
+        send(worker, 0, 0, 0.0)
+    arrivals, finished = 0, []
+    while server.version < updates:
+        now, worker, number = heapq.heappop(events)
+        job = jobs.pop((worker, number))
+        running[worker] -= 1
+        model_before = server.version
+        age = server.version - job["read"] if age_in == "updates" else arrivals - job["arrivals"]
+        arrivals += 1
+        if max_delay is None or age <= max_delay:
+            rows.append((worker, number, job["read"], job["start"], now))
+            server.use(worker, number, job["read"], start=job["start"], now=now)
+        if queue[worker]:
+            start(worker, queue[worker].pop(0), now)
+        finished.append(worker)
+        if len(finished) == wait_for:
+            for next_worker in choose(finished):
+                send(next_worker, server.version if dispatch == "after" else model_before, arrivals, now)
+            finished = []
+    return Reference(params=server.points[-1], points=server.points, rows=rows)
+
+
+def replay(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    schedule: Schedule,
+    *,
+    key: jax.Array,
+    params: optax.Params | None = None,
+) -> list[optax.Params]:
+    """All versions of a schedule, one gradient at a time; gathered rows are summed with their weights.
+
+    Example:
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 3)
+      >>> points = jasgd.reference.replay(jasgd.problems.quadratic(dim=5), optax.sgd(0.1), schedule, key=jax.random.key(0))
+      >>> len(points)
+      4
+    """
+    init_key, job_key = jax.random.split(key)
+    server = _Server(problem, rule, job_key, problem.init(init_key) if params is None else params)
+    for k in range(len(schedule)):
+        server.use(
+            int(schedule.worker[k]),
+            int(schedule.job[k]),
+            int(schedule.read[k]),
+            start=float(schedule.start[k]),
+            now=float(schedule.time[k]),
+            weight=float(schedule.weight[k]),
+            apply=bool(schedule.apply[k]),
+        )
+    return server.points
+
+
+class _Server:
+    """x_{k+1} = x_k - (rule applied to the gradient at the version that was read); every version is kept."""
+
+    def __init__(self, problem: Problem, rule: optax.GradientTransformation, key: jax.Array, params: Any) -> None:
+        self.problem, self.rule, self.key = problem, optax.with_extra_args_support(rule), key
+        self.points = [jax.tree.map(jnp.asarray, params)]
+        self.rule_state = rule.init(params)
+        self.gathered: Any = None
+        self.gradient = jax.jit(self._gradient)
+
+    @property
+    def version(self) -> int:
+        return len(self.points) - 1
+
+    def _gradient(self, point: Any, worker: jax.Array, job: jax.Array) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(self.key, worker), job)
+        return self.problem.gradient(point, self.problem.sample(key, worker))
+
+    def use(
+        self, worker: int, job: int, read: int, *, start: float, now: float, weight: float = 1.0, apply: bool = True
+    ) -> None:
+        gradient = self.gradient(self.points[read], jnp.int32(worker), jnp.int32(job))
+        gradient = jax.tree.map(lambda g: jnp.asarray(weight, g.dtype) * g, gradient)
+        if self.gathered is not None:
+            gradient = jax.tree.map(jnp.add, self.gathered, gradient)
+        if not apply:
+            self.gathered = gradient
+            return
+        self.gathered = None
+        updates, self.rule_state = self.rule.update(
+            gradient,
+            self.rule_state,
+            self.points[-1],
+            worker=jnp.int32(worker),
+            delay=jnp.int32(self.version - read),
+            step=jnp.int32(self.version),
+            duration=jnp.asarray(now - start),
+            time=jnp.asarray(now),
+            stale_params=self.points[read],
+        )
+        self.points.append(optax.apply_updates(self.points[-1], updates))
+
+
+def _durations(fleet: Fleet, worker: int, seed: int) -> Any:
+    """The durations of a worker's jobs, one after the other."""
+    drawn = 0
+    while True:
+        durations = fleet.durations(worker, drawn + 100, seed=seed)
+        yield from (float(duration) for duration in durations[drawn:])
+        drawn += 100

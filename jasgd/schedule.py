@@ -1,0 +1,327 @@
+"""The record of one asynchronous execution: a table of deliveries.
+
+One row per gradient that the server uses, in the order of use. *Version* ``v`` is the model after ``v`` server updates;
+the *delay* of a row is the version just before its use minus the version it was computed at, so a lone worker has
+delay 0. Papers that count from 1 (Mishchenko et al. 2022, Islamov et al. 2024) are converted where they enter.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jasgd.summary import Summary, summarise
+
+_SCHEMA = "jasgd schedule 1"
+_COLUMNS = {
+    "worker": np.int32,
+    "job": np.int32,
+    "read": np.int32,
+    "start": np.float64,
+    "time": np.float64,
+    "weight": np.float32,
+    "apply": np.bool_,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Ledger:
+    """Work that left no row in the table, and jobs still under way when the last row was used.
+
+    Attributes:
+      dropped, cancelled: (N,) int64, jobs whose gradient was thrown away on arrival, or that were stopped early.
+      dropped_seconds, cancelled_seconds, idle_seconds: (N,) float64.
+      lost_delay: sum of the delays of dropped gradients and of the ages of cancelled jobs, in versions.
+      pending_worker, pending_read, pending_start: the jobs in flight at the end.
+    """
+
+    dropped: np.ndarray
+    cancelled: np.ndarray
+    dropped_seconds: np.ndarray
+    cancelled_seconds: np.ndarray
+    idle_seconds: np.ndarray
+    lost_delay: int
+    pending_worker: np.ndarray
+    pending_read: np.ndarray
+    pending_start: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Schedule:
+    """Who delivered what when: the contract between timing and arithmetic.
+
+    Attributes:
+      worker: (K,) int32, who computed.
+      job: (K,) int32, number of that job among all that the worker started, dropped and cancelled ones included.
+      read: (K,) int32, server version of the snapshot it computed at.
+      start, time: (K,) float64, when the job began and when the server uses its result.
+      weight: (K,) float32, coefficient of the gradient in its server step.
+      apply: (K,) bool, whether the server steps after this row; otherwise it is gathered into the next step.
+      num_workers: number of workers of the fleet, delivering or not.
+      clock: "seconds" of a fleet, or "steps" of the server where delays were given or drawn instead of speeds.
+      protocol, arguments: where the schedule comes from.
+      jobs_in_flight: number of *other* jobs under way at every delivery if that is constant, else None.
+      parallel: whether one worker may have several jobs under way at once.
+      ledger: what the table does not show; None where it is not known (imported logs, drawn delays).
+    """
+
+    worker: np.ndarray
+    job: np.ndarray
+    read: np.ndarray
+    start: np.ndarray
+    time: np.ndarray
+    weight: np.ndarray
+    apply: np.ndarray
+    num_workers: int
+    clock: Literal["seconds", "steps"] = "seconds"
+    protocol: str = "custom"
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    jobs_in_flight: int | None = None
+    parallel: bool = False
+    ledger: Ledger | None = None
+
+    def __post_init__(self) -> None:
+        for name, dtype in _COLUMNS.items():
+            column = np.asarray(getattr(self, name))
+            if column.ndim != 1 or len(column) != len(np.asarray(self.worker)):
+                raise ValueError(f"column `{name}` must be flat and as long as `worker`, got shape {column.shape}.")
+            object.__setattr__(self, name, column.astype(dtype, copy=False))
+
+    def __len__(self) -> int:
+        """Number of deliveries."""
+        return len(self.worker)
+
+    @functools.cached_property
+    def version(self) -> np.ndarray:
+        """(K,) int32, the server's version just before each row is used."""
+        return (np.cumsum(self.apply, dtype=np.int32) - self.apply).astype(np.int32)
+
+    @functools.cached_property
+    def delay(self) -> np.ndarray:
+        """(K,) int32, number of server updates between read and use."""
+        return self.version - self.read
+
+    @property
+    def duration(self) -> np.ndarray:
+        """(K,) float64, from the start of a job to the use of its result."""
+        return self.time - self.start
+
+    @functools.cached_property
+    def updates(self) -> int:
+        """Number of server steps."""
+        return int(np.count_nonzero(self.apply))
+
+    @functools.cached_property
+    def version_time(self) -> np.ndarray:
+        """(updates + 1,) float64, when each version came into being; version 0 at time 0."""
+        return np.concatenate([[0.0], self.time[self.apply]])
+
+    def __eq__(self, other: object) -> bool:
+        """Equal tables of the same fleet size and clock; where they come from does not matter."""
+        return (
+            isinstance(other, Schedule)
+            and (self.num_workers, self.clock) == (other.num_workers, other.clock)
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _COLUMNS)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def verify(self) -> "Schedule":
+        """Check every law that a schedule must obey; a ``ValueError`` names the law and the row that breaks it.
+
+        Example:
+          >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 10).verify()
+        """
+        laws: list[tuple[str, np.ndarray]] = [
+            (f"`worker` must lie in [0, {self.num_workers})", (self.worker >= 0) & (self.worker < self.num_workers)),
+            ("`job` must not be negative", self.job >= 0),
+            ("`read` must be a version that exists: 0 <= read <= version", (self.read >= 0) & (self.delay >= 0)),
+            ("`weight` must be finite", np.isfinite(self.weight)),
+            ("`start` and `time` must be finite, with 0 <= start <= time", self._times_are_sane()),
+            ("`time` must not go backwards", np.diff(self.time, prepend=0.0) >= 0),
+        ]
+        for law, holds in laws:
+            _require(law, holds)
+        if len(self) and not self.apply[-1]:
+            raise ValueError("the last row must have `apply` set: its gradient would never be used.")
+        if self.clock == "seconds":
+            self._verify_clock()
+        self._verify_conservation()
+        return self
+
+    def _times_are_sane(self) -> np.ndarray:
+        return np.isfinite(self.start) & np.isfinite(self.time) & (0 <= self.start) & (self.start <= self.time)
+
+    def _verify_clock(self) -> None:
+        _require("a job must not start before the version it reads exists", self.version_time[self.read] <= self.start)
+        same_time = (np.diff(self.time) == 0) & (np.diff(self.worker) < 0) & (self.start[1:] < self.time[1:])
+        _require("rows at the same time must be ordered by worker", ~np.append(False, same_time)[: len(self)])
+        order = np.lexsort((self.job, self.worker))
+        same_worker = np.diff(self.worker[order]) == 0
+        _require("a (worker, job) pair must occur once", ~np.append(False, same_worker & (np.diff(self.job[order]) == 0)), order)
+        if not self.parallel:
+            early = same_worker & (self.start[order][1:] < self.time[order][:-1])
+            _require("a worker must finish one job before it starts the next", ~np.append(False, early)[: len(self)], order)
+        if self.ledger is not None and len(self) and not self.parallel:
+            self._verify_seconds(self.ledger)
+
+    def _verify_seconds(self, ledger: Ledger) -> None:
+        """Every worker's seconds are used, dropped, cancelled, idle or under way; together they are the whole time."""
+        horizon = self.time[-1]
+        seconds = np.bincount(self.worker, self.duration, minlength=self.num_workers)
+        seconds += ledger.dropped_seconds + ledger.cancelled_seconds + ledger.idle_seconds
+        np.add.at(seconds, ledger.pending_worker, horizon - ledger.pending_start)
+        bad = ~np.isclose(seconds, horizon, rtol=1e-6)
+        if bad.any():
+            worker = int(np.argmax(bad))
+            raise ValueError(f"the seconds of worker {worker} add up to {seconds[worker]}, not to the {horizon} simulated.")
+
+    def _verify_conservation(self) -> None:
+        """Sum of used and lost delays + ages of jobs in flight = updates x (other jobs in flight)."""
+        if self.jobs_in_flight is None or self.ledger is None:
+            return
+        total = int(self.delay.sum(dtype=np.int64)) + self.ledger.lost_delay
+        total += int((self.updates - self.ledger.pending_read.astype(np.int64)).sum())
+        if total != self.updates * self.jobs_in_flight:
+            raise ValueError(
+                f"delays are not conserved: {total} in all, expected {self.updates} updates x {self.jobs_in_flight} jobs."
+            )
+
+    def summary(self, *, bytes_per_snapshot: int | None = None) -> Summary:
+        """Delays, load, lost work and what a simulation of this schedule will need; prints as a small table.
+
+        Args:
+          bytes_per_snapshot: size of one parameter vector, to predict memory.
+
+        Example:
+          >>> jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100).summary().mean_delay
+          2.94
+        """
+        return summarise(self, bytes_per_snapshot=bytes_per_snapshot)
+
+    def first_updates(self, updates: int) -> "Schedule":
+        """The schedule up to a server version; what happened to work that left no row is no longer known.
+
+        Example:
+          >>> len(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100).first_updates(10))
+          10
+        """
+        if not 0 <= updates <= self.updates:
+            raise ValueError(f"`updates` must lie between 0 and {self.updates}, got {updates}.")
+        rows = int(np.searchsorted(np.cumsum(self.apply), updates, side="left")) + 1 if updates else 0
+        return self._head(rows)
+
+    def until(self, time: float) -> "Schedule":
+        """The schedule up to a simulated time, whole server steps only.
+
+        Example:
+          >>> jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100).until(2.5).updates
+          8
+        """
+        return self.first_updates(int(np.searchsorted(self.version_time, time, side="right")) - 1 if time >= 0 else 0)
+
+    def _head(self, rows: int) -> "Schedule":
+        columns = {name: getattr(self, name)[:rows] for name in _COLUMNS}
+        return dataclasses.replace(self, **columns, ledger=None, jobs_in_flight=None)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the schedule to a compressed ``.npz`` file.
+
+        Example:
+          >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 10)
+          >>> schedule.save(tmp_path / "schedule.npz")
+          >>> jasgd.Schedule.load(tmp_path / "schedule.npz") == schedule
+          True
+        """
+        about = {
+            name: getattr(self, name)
+            for name in ("num_workers", "clock", "protocol", "arguments", "jobs_in_flight", "parallel")
+        }
+        arrays = {name: getattr(self, name) for name in _COLUMNS}
+        if self.ledger is not None:
+            arrays |= {f"ledger_{field.name}": getattr(self.ledger, field.name) for field in dataclasses.fields(Ledger)}
+        with open(path, "wb") as file:
+            np.savez_compressed(file, schema=_SCHEMA, about=json.dumps(about), **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Schedule":
+        """Read what :meth:`save` wrote, and verify it."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+        except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise ValueError(f"{path} cannot be read as a schedule: it is damaged or another kind of file.") from error
+        if str(stored.get("schema")) != _SCHEMA:
+            raise ValueError(f"{path} is not a schedule of this version: expected {_SCHEMA!r}, got {stored.get('schema')}.")
+        missing = {"about", *_COLUMNS} - set(stored)
+        if missing:
+            raise ValueError(f"{path} is incomplete: it lacks {sorted(missing)}.")
+        ledger = None
+        if "ledger_lost_delay" in stored:
+            parts = {field.name: stored[f"ledger_{field.name}"] for field in dataclasses.fields(Ledger)}
+            ledger = Ledger(**{**parts, "lost_delay": int(parts["lost_delay"])})
+        columns = {name: stored[name] for name in _COLUMNS}
+        return cls(**columns, **json.loads(str(stored["about"])), ledger=ledger).verify()
+
+    @classmethod
+    def from_events(
+        cls,
+        *,
+        worker: ArrayLike,
+        start: ArrayLike,
+        finish: ArrayLike,
+        version: ArrayLike | None = None,
+        num_workers: int | None = None,
+    ) -> "Schedule":
+        """The schedule of a real cluster's log, one event per gradient, each applied as it arrived.
+
+        Args:
+          worker, start, finish: who computed, and when; any order. Ties are broken by worker.
+          version: the server version at which each gradient was computed; without it, the last one that existed when
+            the job started.
+          num_workers: if more workers took part than have delivered.
+
+        Example:
+          >>> log = jasgd.Schedule.from_events(worker=[0, 1, 0], start=[0.0, 0.0, 1.0], finish=[1.0, 1.5, 2.0])
+          >>> log.read, log.delay
+          (array([0, 0, 1], dtype=int32), array([0, 1, 1], dtype=int32))
+        """
+        worker, start, finish = np.asarray(worker), np.asarray(start, np.float64), np.asarray(finish, np.float64)
+        if not (worker.shape == start.shape == finish.shape) or worker.ndim != 1 or not len(worker):
+            raise ValueError("`worker`, `start` and `finish` must be flat, of one length and not empty.")
+        if not np.issubdtype(worker.dtype, np.integer) or worker.min() < 0:
+            raise ValueError("`worker` must hold whole numbers from 0 on.")
+        order = np.lexsort((worker, finish))
+        worker, start, finish = worker[order], start[order], finish[order]
+        by_start = np.lexsort((start, worker))
+        first = np.r_[True, np.diff(worker[by_start]) != 0]
+        number = np.arange(len(worker)) - np.maximum.accumulate(np.where(first, np.arange(len(worker)), 0))
+        job = np.empty(len(worker), np.int32)
+        job[by_start] = number
+        read = np.searchsorted(finish, start, side="right") if version is None else np.asarray(version)[order]
+        return cls(
+            worker=worker,
+            job=job,
+            read=read,
+            start=start,
+            time=finish,
+            weight=np.ones(len(worker)),
+            apply=np.ones(len(worker), bool),
+            num_workers=int(num_workers or worker.max() + 1),
+            protocol="from_events",
+        ).verify()
+
+
+def _require(law: str, holds: np.ndarray, order: np.ndarray | None = None) -> None:
+    holds = np.atleast_1d(holds)
+    if not holds.all():
+        row = int(np.argmin(holds))
+        raise ValueError(f"{law}; broken in row {row if order is None else int(order[row])}.")

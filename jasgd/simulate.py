@@ -1,0 +1,336 @@
+"""The driver: from a problem, a rule and a schedule to a result."""
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jasgd import engine, ring
+from jasgd.lanes import choose_lanes, seconds_per_delivery
+from jasgd.plan import Plan, plan
+from jasgd.problems.problem import Problem
+from jasgd.program import Program, trace
+from jasgd.results import provenance, to_dataset
+from jasgd.schedule import Schedule
+
+if TYPE_CHECKING:
+    import xarray
+
+_MOST_RECORDS = 16  # records per chunk: each holds a slot until the chunk ends
+_RECORD_BYTES = 2**28
+_CHUNK_SECONDS = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """What a simulation found.
+
+    Attributes:
+      history: arrays of one length: ``version``, ``time`` and what ``problem.metrics`` returns; the first entry is
+        version 0, the last one the end.
+      params, rule_state: where it ended.
+      schedule: what was simulated. ``schedule.clock`` says whether ``time`` is in seconds or in server steps.
+      diverged: whether parameters became infinite or NaN; the simulation stopped there.
+      message: how it ended, as a sentence.
+      lanes, steps: gradients computed together, and steps of the compiled loop.
+      seconds: of real time, compilation included.
+      provenance: configuration, versions, device and revision.
+    """
+
+    history: dict[str, np.ndarray]
+    params: optax.Params
+    rule_state: optax.OptState
+    schedule: Schedule
+    diverged: bool
+    message: str
+    lanes: int
+    steps: int
+    seconds: float
+    provenance: dict[str, str]
+
+    def to_dataset(self) -> "xarray.Dataset":
+        """The history as a labelled xarray dataset with units and provenance."""
+        return to_dataset(self.history, self.provenance, clock=self.schedule.clock)
+
+
+def simulate(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    schedule: Schedule,
+    *,
+    key: jax.Array,
+    params: optax.Params | None = None,
+    every: int | None = None,
+    times: Sequence[float] | np.ndarray | None = None,
+    lanes: int | None = None,
+    progress: bool = False,
+) -> Run:
+    """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
+
+    Args:
+      problem: objective, data, metrics.
+      rule: any Optax transformation. It is offered the extra arguments ``worker``, ``delay``, ``step`` (server version
+        before the step), ``duration``, ``time`` and ``stale_params`` (the snapshot that the gradient was computed at).
+      schedule: who delivers what when.
+      key: of the starting point and of all samples. A job's sample depends on (key, worker, job) alone.
+      params: where to start; by default ``problem.init``.
+      every: record metrics at every so many server versions.
+      times: or record them at these simulated times.
+      lanes: gradients computed together; by default chosen by the schedule and a short measurement. The result does
+        not depend on it, beyond rounding.
+      progress: show a progress bar.
+
+    Returns:
+      The run, with ``run.history["loss"]`` and so on.
+
+    Example:
+      >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(4, exponent=1.0), updates=100)
+      >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, key=jax.random.key(0), every=50)
+      >>> run.history["version"]
+      array([  0,  50, 100])
+    """
+    began = time.perf_counter()
+    _check(problem, rule, schedule, key, every, times, lanes)
+    init_key, job_key = jax.random.split(key)
+    params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
+    program = engine.traced(problem, rule, params, job_key)
+    if program.needs_stale_params and lanes not in (None, 1):
+        raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
+    metrics, metric_numbers = trace(problem.metrics, params)
+    versions, record_times = _record_points(schedule, every, times)
+    lanes = lanes or choose_lanes(program, schedule, room=_room_for_lanes(program))
+    compiled = plan(
+        schedule, lanes, chunk_steps=_chunk_steps(program, schedule, lanes, len(versions)), record_versions=versions
+    )
+    _refuse_if_too_large(program, compiled)
+    loop = engine.loop_of(program, compiled)
+    recorder = _Recorder(metrics, metric_numbers, compiled)
+    state = engine.init(program, compiled)
+    recorder.start(state)
+    with _bar(len(schedule), progress) as bar:
+        for chunk in range(compiled.chunks):
+            state = engine.step(loop, program.numbers, job_key, state, engine.chunk_arrays(loop, compiled, chunk))
+            if not recorder.record(chunk, state):
+                break
+            bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
+        else:
+            recorder.finish()
+    history, diverged, message = recorder.result(record_times)
+    jax.block_until_ready(state.params)
+    return Run(
+        history=history,
+        params=state.params,
+        rule_state=state.rule_state,
+        schedule=schedule,
+        diverged=diverged,
+        message=message,
+        lanes=lanes,
+        steps=compiled.steps,
+        seconds=time.perf_counter() - began,
+        provenance=provenance(
+            problem=problem.name,
+            schedule=schedule.protocol,
+            schedule_arguments=dict(schedule.arguments),
+            clock=schedule.clock,
+            key=jax.random.key_data(key).tolist(),
+            lanes=lanes,
+        ),
+    )
+
+
+class _Recorder:
+    """Fetches metrics one chunk behind the device, and notices divergence."""
+
+    def __init__(self, metrics: Program, numbers: list[jax.Array], plan: Plan) -> None:
+        self.metrics, self.numbers, self.plan = metrics, numbers, plan
+        made = np.concatenate([[-1], plan.applied[plan.schedule.apply]])[plan.record_versions]
+        self.chunk_of = made // plan.chunk_steps  # version 0 belongs to chunk -1
+        self.width = int(np.bincount(self.chunk_of + 1).max())
+        self.pending: list[tuple[int, np.ndarray, Any]] = []
+        self.rows: list[dict[str, np.ndarray]] = []
+        self.versions: list[int] = []
+        self.broken: tuple[int, int] | None = None
+
+    def start(self, state: engine.State) -> None:
+        self.record(-1, state)
+
+    def record(self, chunk: int, state: engine.State) -> bool:
+        """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
+        wanted = np.flatnonzero(self.chunk_of == chunk)
+        slots = np.zeros(self.width, np.int32)
+        slots[: len(wanted)] = self.plan.record_slots[wanted]
+        self.pending.append((chunk, wanted, _evaluate(self.metrics, self.numbers, state.ring, slots, state.params)))
+        if len(self.pending) > 1:
+            self._take()
+        return self.broken is None
+
+    def finish(self) -> None:
+        while self.pending and self.broken is None:
+            self._take()
+
+    def _take(self) -> None:
+        chunk, wanted, answer = self.pending.pop(0)
+        rows, finite, still_finite = jax.device_get(answer)
+        plan = self.plan
+        for i, record in enumerate(wanted):
+            self.versions.append(int(plan.record_versions[record]))
+            self.rows.append({name: column[i] for name, column in rows.items()})
+            if not finite[i]:
+                self.broken = (self.versions[-2] if i or len(self.versions) > 1 else 0, self.versions[-1])
+                return
+        if not still_finite:
+            end = int(plan.first[min((chunk + 1) * plan.chunk_steps, plan.steps)]) if chunk >= 0 else 0
+            version = int(plan.schedule.version[end - 1] + plan.schedule.apply[end - 1]) if end else 0
+            self.broken = (self.versions[-1], version)
+
+    def result(self, record_times: np.ndarray | None) -> tuple[dict[str, np.ndarray], bool, str]:
+        versions = np.array(self.versions, np.int64)
+        at = self.plan.schedule.version_time[versions]
+        if record_times is not None:
+            at = record_times[: len(versions)]
+        history = {"version": versions, "time": at}
+        history |= {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
+        if self.broken is None:
+            return history, False, f"finished after {self.plan.schedule.updates} updates."
+        low, high = self.broken
+        message = (
+            f"diverged: the parameters are finite at version {low} and not at version {high} "
+            f"(simulated time {self.plan.schedule.version_time[high]:.6g}); try a smaller step size."
+        )
+        return history, True, message
+
+
+@functools.partial(jax.jit, static_argnames="metrics")
+def _evaluate(
+    metrics: Program, numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array, params: optax.Params
+) -> tuple[Mapping[str, jax.Array], jax.Array, jax.Array]:
+    """Metrics of the recorded versions, whether each is finite, and whether the server's point is."""
+
+    def one(slot: jax.Array) -> tuple[Any, jax.Array]:
+        version = ring.read(snapshots, slot)
+        return metrics(numbers, version), _all_finite(version)
+
+    return *jax.lax.map(one, slots), _all_finite(params)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _check(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    schedule: Schedule,
+    key: jax.Array,
+    every: int | None,
+    times: Any,
+    lanes: int | None,
+) -> None:
+    if not isinstance(rule, optax.GradientTransformation):
+        raise TypeError(f"`rule` must be an Optax transformation such as optax.sgd(0.1), got {rule!r}.")
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"`schedule` must be a jasgd.Schedule, e.g. of jasgd.protocols.asynchronous; got {schedule!r}.")
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {key!r}.")
+    if not len(schedule) or not schedule.apply[-1]:
+        raise ValueError("the schedule must end with a server step; schedule.verify() says more.")
+    if problem.num_workers is not None and schedule.num_workers > problem.num_workers:
+        raise ValueError(
+            f"the schedule has {schedule.num_workers} workers but the problem has data for {problem.num_workers}; "
+            "make the problem with as many shards as workers."
+        )
+    if schedule.worker.min() < 0 or schedule.worker.max() >= schedule.num_workers:
+        raise ValueError("the schedule names a worker that does not exist; schedule.verify() says more.")
+    if schedule.read.min() < 0 or schedule.delay.min() < 0:
+        raise ValueError("the schedule reads a version before it exists; schedule.verify() says more.")
+    if every is not None and times is not None:
+        raise ValueError("give either `every` or `times`, not both.")
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1):
+        raise ValueError(f"`every` must be a positive whole number of server versions, got {every!r}.")
+    if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1):
+        raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
+
+
+def _record_points(
+    schedule: Schedule, every: int | None, times: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Versions to record, and the times that were asked for."""
+    if times is None:
+        inner = np.arange(every, schedule.updates, every) if every else np.zeros(0, np.int64)
+        return np.concatenate([[0], inner, [schedule.updates]]), None
+    wanted = np.asarray(times, np.float64)
+    end = schedule.time[-1]
+    if wanted.ndim != 1 or not np.all(np.diff(wanted, prepend=0.0) >= 0) or np.any(wanted > end):
+        raise ValueError(f"`times` must increase from 0 to at most {end:.6g}, the end of the schedule, got {times!r}.")
+    wanted = np.concatenate([[0.0], wanted[(wanted > 0) & (wanted < end)], [end]])
+    return np.searchsorted(schedule.version_time, wanted, side="right") - 1, wanted
+
+
+def _chunk_steps(program: engine.Traced, schedule: Schedule, lanes: int, records: int) -> int:
+    """Steps per chunk: about half a second of work, and not too many records."""
+    deliveries = _CHUNK_SECONDS / seconds_per_delivery(program)
+    most_records = max(1, min(_MOST_RECORDS, _RECORD_BYTES // max(engine.tree_bytes(program.params), 1)))
+    deliveries = min(deliveries, most_records * len(schedule) / records, len(schedule))
+    steps = max(1, int(deliveries / lanes))
+    return 1 << (steps.bit_length() - 1)  # a power of two, so that similar schedules share a shape
+
+
+def _room_for_lanes(program: engine.Traced) -> int:
+    """Lanes for which snapshots, gradients and batches take at most a quarter of the free memory."""
+    per_lane = 4 * engine.tree_bytes(program.params) + 4 * program.batch_bytes
+    return max(1, int(_free_memory() // 4 // max(per_lane, 1)))
+
+
+def _refuse_if_too_large(program: engine.Traced, plan: Plan) -> None:
+    snapshot, free = engine.tree_bytes(program.params), _free_memory()
+    ring_bytes = engine.ring_rows(plan) * snapshot
+    lane_bytes = plan.lanes * (2 * snapshot + program.batch_bytes)
+    needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)
+    if needed > free:
+        raise MemoryError(
+            f"this simulation needs about {needed / 2**30:.2f} GiB but {free / 2**30:.2f} GiB are free: {plan.slots} "
+            f"snapshots of {snapshot / 2**20:.2f} MiB ({ring_bytes / 2**30:.2f} GiB) and {plan.lanes} lanes "
+            f"({lane_bytes / 2**30:.2f} GiB). Use fewer lanes, a smaller concurrency, or parameters of lower precision."
+        )
+
+
+def _free_memory() -> float:
+    """Bytes that can still be allocated on the default device."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+@contextmanager
+def _bar(total: int, show: bool) -> Iterator[Any]:
+    if not show:
+        yield _NoBar()
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError('the progress bar needs tqdm: pip install "jasgd[experiments]".') from None
+    with tqdm(total=total, unit=" gradients", unit_scale=True) as bar:
+        yield bar
+
+
+class _NoBar:
+    n = 0
+
+    def update(self, _: int) -> None:
+        """Nothing to show."""
