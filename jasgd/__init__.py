@@ -3,7 +3,7 @@
 from jasgd import fleet, plan, problems, protocols, reference, results
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
-from jasgd.simulate import Run, simulate
+from jasgd.simulation import Run, simulate
 
 __version__ = "0.1.0"
 

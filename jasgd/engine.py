@@ -99,7 +99,7 @@ def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.P
     batch = jax.eval_shape(problem.sample, key, worker)
     gradient, gradient_numbers = trace(problem.gradient, params, batch)
     gradients = jax.eval_shape(problem.gradient, params, batch)
-    if jax.tree.structure(gradients) != jax.tree.structure(params):
+    if str(jax.tree.structure(gradients)) != str(jax.tree.structure(params)):
         raise ValueError("the gradient must have the structure of the parameters.")
     real = jnp.zeros(()).dtype
     extra = {name: jax.ShapeDtypeStruct((), real if name in ("duration", "time") else jnp.int32) for name in EXTRA_ARGS}
@@ -142,11 +142,13 @@ def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gather
 
 
 def ring_rows(plan: Plan) -> int:
-    """Rows of the ring: the slots, a little more so that similar plans share a shape, and one for what nobody reads."""
-    workers = plan.schedule.num_workers
-    if plan.slots > workers:
-        return workers + -(-(plan.slots - workers) // 16) * 16 + 1
-    return min(workers, 1 << (plan.slots - 1).bit_length()) + 1
+    """Rows of the ring: the slots, rounded up so that similar plans share a shape, and one for what nobody reads."""
+    return min(plan.schedule.num_workers, _power_of_two(plan.slots)) + _power_of_two(plan.records_per_chunk) + 1
+
+
+def _power_of_two(count: int) -> int:
+    """The smallest power of two that is not below ``count``; 0 for 0."""
+    return 1 << (count - 1).bit_length() if count else 0
 
 
 def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64) -> Loop:
@@ -247,9 +249,7 @@ def step(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapp
         begin = index * loop.block
 
         def one(inner: jax.Array, state: State) -> State:
-            lane, batch = jax.tree.map(
-                lambda a: jax.lax.dynamic_index_in_dim(a, inner, keepdims=False), (mine, batches)
-            )
+            lane, batch = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, inner, keepdims=False), (mine, batches))
             now = begin + inner
             if loop.lanes == 1:
                 return _single(loop, numbers, state, chunk["rows"], now, lane, batch)
@@ -282,9 +282,7 @@ def _row(rows: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array
     return {name: jax.lax.dynamic_index_in_dim(column, index, keepdims=False) for name, column in rows.items()}
 
 
-def _single(
-    loop: Loop, numbers: Numbers, state: State, rows: Any, index: jax.Array, lane: Any, batch: Any
-) -> State:
+def _single(loop: Loop, numbers: Numbers, state: State, rows: Any, index: jax.Array, lane: Any, batch: Any) -> State:
     """One lane: compute a gradient and deliver it."""
     snapshot = ring.read(state.ring, lane["read_slot"][0])
     gradient = loop.gradient(numbers.gradient, snapshot, jax.tree.map(lambda leaf: leaf[0], batch))
@@ -304,9 +302,7 @@ def _lanes(
         row = _row(rows, index)
         gradient = ring.read(gradients, jnp.maximum(row["lane"], 0))
         if loop.stores:
-            gradient = jax.lax.cond(
-                row["lane"] >= 0, lambda: gradient, lambda: ring.read(state.ring, row["waiting_slot"])
-            )
+            gradient = jax.lax.cond(row["lane"] >= 0, lambda: gradient, lambda: ring.read(state.ring, row["waiting_slot"]))
         return _deliver(loop, numbers, state, row, gradient, None)
 
     return jax.lax.fori_loop(begin, end, deliver, state)
@@ -339,9 +335,7 @@ def _deliver(
     return jax.lax.cond(row["apply"], apply, lambda: dataclasses.replace(state, gathered=gathered))
 
 
-def _update(
-    loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any
-) -> State:
+def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any) -> State:
     zero = jnp.zeros(())
     extra = {name: row.get(name, zero) for name in EXTRA_ARGS}
     stale = state.params if snapshot is None else snapshot

@@ -121,6 +121,12 @@ def _positive(name: str, values: ArrayLike, *, infinite: bool = False) -> np.nda
     return values
 
 
+def _require(holds: ArrayLike, law: str) -> None:
+    holds = np.atleast_1d(holds)
+    if not holds.all():
+        raise ValueError(f"{law}; broken for worker {int(np.argmin(holds))}.")
+
+
 def _drawn(name: str, sample: Callable[..., np.ndarray], **parameters: ArrayLike) -> Fleet:
     """A fleet whose workers draw from one family with their own parameters (arrays that broadcast to (N,))."""
     arrays = dict(zip(parameters, np.broadcast_arrays(*map(np.atleast_1d, parameters.values())), strict=True))
@@ -146,7 +152,7 @@ def fixed(times: ArrayLike) -> Fleet:
     times = _positive("times", times, infinite=True)
     return Fleet(
         num_workers=len(times),
-        draw=lambda rng, worker, jobs: np.full(len(jobs), times[worker]),
+        draw=lambda _, worker, jobs: np.full(len(jobs), times[worker]),
         times=times,
         name="fixed",
     )
@@ -225,7 +231,9 @@ def gamma(shape: ArrayLike, scale: ArrayLike) -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.gamma(np.full(10, 4.0), 0.25)
     """
-    return _drawn("gamma", lambda rng, n, shape, scale: rng.gamma(shape, scale, n), shape=_positive("shape", shape), scale=scale)
+    return _drawn(
+        "gamma", lambda rng, n, shape, scale: rng.gamma(shape, scale, n), shape=_positive("shape", shape), scale=scale
+    )
 
 
 def uniform(low: ArrayLike, high: ArrayLike) -> Fleet:
@@ -234,8 +242,7 @@ def uniform(low: ArrayLike, high: ArrayLike) -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.uniform(np.ones(5), 2.0)
     """
-    if not np.all((np.asarray(low) >= 0) & (np.asarray(high) >= low)):
-        raise ValueError(f"`low` and `high` must satisfy 0 <= low <= high, got {low} and {high}.")
+    _require((np.asarray(low) >= 0) & (np.asarray(high) >= low), "`low` and `high` must satisfy 0 <= low <= high")
     return _drawn("uniform", lambda rng, n, low, high: rng.uniform(low, high, n), low=low, high=high)
 
 
@@ -265,8 +272,7 @@ def truncated_normal(means: ArrayLike, scale: ArrayLike, minimum: ArrayLike = 0.
                 values[j] = rng.normal(means, scale)
         return values
 
-    if not np.all(np.asarray(means) > np.asarray(minimum)):
-        raise ValueError(f"`means` must exceed `minimum`, got {means} and {minimum}.")
+    _require(np.asarray(means) > np.asarray(minimum), "`means` must exceed `minimum`")
     return _drawn("truncated_normal", sample, means=_positive("means", means), scale=scale, minimum=minimum)
 
 
@@ -278,8 +284,7 @@ def jittered(times: ArrayLike, scale: ArrayLike) -> Fleet:
       >>> fleet = jasgd.fleet.jittered(i, np.sqrt(i))
     """
     times = np.asarray(times, np.float64)
-    if not np.all(times >= 0):
-        raise ValueError(f"`times` must not be negative; worker {int(np.argmin(times >= 0))} has {times.min()}.")
+    _require(times >= 0, "`times` must not be negative")
     return _drawn(
         "jittered", lambda rng, n, times, scale: times + np.abs(rng.normal(0.0, scale, n)), times=times, scale=scale
     )

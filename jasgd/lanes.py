@@ -55,7 +55,7 @@ def choose_lanes(program: engine.Traced, schedule: Schedule, *, room: int) -> in
 
 
 def gradients_per_round(schedule: Schedule) -> int:
-    """m if every server step uses m gradients, m > 1; else 1."""
+    """How many gradients every server step uses, if that is always the same number; else 1."""
     rows, updates = len(schedule), schedule.updates
     if not updates or rows % updates or rows == updates:
         return 1

@@ -8,6 +8,7 @@ before their turn, live in slots that are reused as soon as the last reader is d
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,17 @@ class Plan:
         return -(-self.steps // self.chunk_steps)
 
     @property
+    def records_per_chunk(self) -> int:
+        """Most versions that are recorded in one chunk."""
+        return int(np.bincount(self.record_chunks + 1).max()) if len(self.record_versions) else 0
+
+    @functools.cached_property
+    def record_chunks(self) -> np.ndarray:
+        """(R,) the chunk that makes each recorded version; -1 for version 0."""
+        made = np.concatenate([[-1], self.applied[self.schedule.apply]])[self.record_versions]
+        return made // self.chunk_steps
+
+    @property
     def rows_per_chunk(self) -> int:
         """Most deliveries that one chunk applies."""
         return self.chunk_steps * (1 if self.lanes == 1 else 2 * self.lanes)
@@ -80,7 +92,9 @@ class Plan:
         )
 
 
-def plan(schedule: Schedule, lanes: int, *, chunk_steps: int | None = None, record_versions: np.ndarray | None = None) -> Plan:
+def plan(
+    schedule: Schedule, lanes: int, *, chunk_steps: int | None = None, record_versions: np.ndarray | None = None
+) -> Plan:
     """Compile a schedule for ``lanes`` gradients at a time.
 
     Args:
@@ -164,7 +178,7 @@ def _assign_slots(
     first: np.ndarray,
     chunk_steps: int,
     records: np.ndarray,
-) -> dict[str, np.ndarray | int]:
+) -> dict[str, Any]:
     """Give every snapshot and every waiting gradient a slot for as long as it lives.
 
     Steps and deliveries are put on one line: step ``s`` (which reads snapshots, then stores gradients) at
@@ -178,7 +192,7 @@ def _assign_slots(
     dies = np.full(updates + 1, -1, np.int64)
     np.maximum.at(dies, schedule.read, at_step[step])
     if len(records):
-        made = np.concatenate([[0], applied[schedule.apply]])[records]
+        made = np.concatenate([[-1], applied[schedule.apply]])[records]
         chunk_end = (made // chunk_steps + 1) * chunk_steps
         kept = np.where(chunk_end < len(first) - 1, at_step[np.minimum(chunk_end, len(first) - 1)], _NEVER)
         np.maximum.at(dies, records, kept)

@@ -1,7 +1,7 @@
-"""Computing power that changes with time: the universal computation model.
+r"""Computing power that changes with time: the universal computation model.
 
 A worker with power :math:`v(t)` that starts a job at :math:`s` finishes it at the first :math:`t` with
-:math:`\\int_s^t v = w`, where :math:`w` is the job's work: its duration at power one.
+:math:`\int_s^t v = w`, where :math:`w` is the job's work: its duration at power one.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Power:
             end = self.times[piece + 1] if piece + 1 < len(self.times) else np.inf
             value = self.values[piece]
             if value > 0 and now + work / value <= end:
-                return now + work / value
+                return float(now + work / value)
             if end == np.inf:
                 return np.inf
             work -= value * (end - now)

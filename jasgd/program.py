@@ -15,9 +15,6 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
-# These numbers stay in the program: compilers simplify with them, and rules branch on them (`eps_root=0.0`).
-_STRUCTURAL = (0.0, 1.0)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
@@ -36,6 +33,7 @@ class Program:
     used: tuple[bool, ...]
 
     def __call__(self, numbers: list[jax.Array], *args: Any) -> Any:
+        """Evaluate the function."""
         flat = jex.jaxpr_as_fun(self.closed)(*numbers, *jax.tree.leaves(args))
         return jax.tree.unflatten(self.out_tree, flat)
 
@@ -83,7 +81,7 @@ def trace(function: Callable[..., Any], *args: Any, lift_numbers: bool = False) 
         constvars=[],
         invars=[*jaxpr.constvars, *lifted_vars, *jaxpr.invars],
         eqns=eqns,
-        debug_info=None,
+        debug_info=jaxpr.debug_info.with_unknown_names(),
     )
     out_tree = jax.tree.structure(shapes)
     structure = (str(jaxpr), jax.tree.structure(args), out_tree, tuple(id(c) for c in _inner_constants(jaxpr)))
@@ -95,7 +93,7 @@ def _is_number(literal: jex.Literal) -> bool:
     value = np.asarray(literal.val)
     if value.ndim or not jnp.issubdtype(value.dtype, jnp.inexact):
         return False
-    return bool(np.isfinite(value)) and float(value) not in _STRUCTURAL
+    return bool(np.isfinite(value)) and value != 0  # zeros stay: compilers simplify with them
 
 
 def _inner_constants(jaxpr: jex.Jaxpr) -> Iterator[Any]:

@@ -31,7 +31,10 @@ def provenance(**configuration: Any) -> dict[str, str]:
     import jasgd
 
     return {
-        **{name: value if isinstance(value, str) else json.dumps(value, default=str) for name, value in configuration.items()},
+        **{
+            name: value if isinstance(value, str) else json.dumps(value, default=str)
+            for name, value in configuration.items()
+        },
         "jasgd": jasgd.__version__,
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
@@ -40,22 +43,22 @@ def provenance(**configuration: Any) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "x64": str(jax.config.jax_enable_x64),
+        "x64": str(jax.config.read("jax_enable_x64")),
         "git_revision": _git_revision(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
-def to_dataset(history: Mapping[str, np.ndarray], attributes: Mapping[str, str], *, clock: str = "seconds") -> "xarray.Dataset":
+def to_dataset(
+    history: Mapping[str, np.ndarray], attributes: Mapping[str, str], *, clock: str = "seconds"
+) -> "xarray.Dataset":
     """A run's history as an xarray dataset along ``record``, with units and provenance."""
     try:
         import xarray
     except ImportError:
         raise ImportError('labelled results need xarray: pip install "jasgd[experiments]".') from None
     units = {**_UNITS, "time": "s" if clock == "seconds" else "server steps"}
-    variables = {
-        name: ("record", np.asarray(column), {"units": units.get(name, "1")}) for name, column in history.items()
-    }
+    variables = {name: ("record", np.asarray(column), {"units": units.get(name, "1")}) for name, column in history.items()}
     return xarray.Dataset(variables, attrs=dict(attributes)).set_coords(["version", "time"])
 
 

@@ -156,7 +156,7 @@ class Schedule:
         return self
 
     def _times_are_sane(self) -> np.ndarray:
-        return np.isfinite(self.start) & np.isfinite(self.time) & (0 <= self.start) & (self.start <= self.time)
+        return np.isfinite(self.start) & np.isfinite(self.time) & (self.start >= 0) & (self.start <= self.time)
 
     def _verify_clock(self) -> None:
         _require("a job must not start before the version it reads exists", self.version_time[self.read] <= self.start)
@@ -164,7 +164,9 @@ class Schedule:
         _require("rows at the same time must be ordered by worker", ~np.append(False, same_time)[: len(self)])
         order = np.lexsort((self.job, self.worker))
         same_worker = np.diff(self.worker[order]) == 0
-        _require("a (worker, job) pair must occur once", ~np.append(False, same_worker & (np.diff(self.job[order]) == 0)), order)
+        _require(
+            "a (worker, job) pair must occur once", ~np.append(False, same_worker & (np.diff(self.job[order]) == 0)), order
+        )
         if not self.parallel:
             early = same_worker & (self.start[order][1:] < self.time[order][:-1])
             _require("a worker must finish one job before it starts the next", ~np.append(False, early)[: len(self)], order)

@@ -54,8 +54,10 @@ class Summary:
         few, median, many = self.updates_per_worker
         unit = "s" if self.clock == "seconds" else "server steps"
         lines = [
-            f"{self.deliveries} gradients in {self.updates} updates by {self.delivering} of {self.workers} workers, {self.seconds:.6g} {unit}",
-            f"delay        mean {self.mean_delay:.4g}, max {self.max_delay}; 10/50/90/99 %: {low:g} {middle:g} {high:g} {highest:g}",
+            f"{self.deliveries} gradients in {self.updates} updates by {self.delivering} of {self.workers} workers, "
+            f"{self.seconds:.6g} {unit}",
+            f"delay        mean {self.mean_delay:.4g}, max {self.max_delay}; "
+            f"10/50/90/99 %: {low:g} {middle:g} {high:g} {highest:g}",
             f"per worker   {few} to {many} gradients, median {median:g}",
             f"in flight    {self.concurrency:.4g} jobs on average",
         ]

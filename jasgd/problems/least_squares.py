@@ -46,7 +46,7 @@ def least_squares(features: ArrayLike, targets: ArrayLike, *, batch: int | None 
         return {"loss": value, "grad_norm": jnp.linalg.norm(gradient), "gap": value - smallest}
 
     return Problem(
-        init=lambda key: jnp.zeros(a.shape[1]),
+        init=lambda _: jnp.zeros(a.shape[1]),
         loss=loss,
         sample=sample,
         metrics=metrics,

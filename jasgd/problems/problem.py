@@ -20,7 +20,7 @@ class Problem:
       loss: ``loss(params, batch) -> scalar``, differentiated at the worker's snapshot.
       sample: ``sample(key, worker) -> batch``, one worker's data for one job; the key belongs to this job alone.
       metrics: ``metrics(params) -> dict`` of scalars to record, at least ``loss`` and ``grad_norm`` of the objective.
-      gradient: ``gradient(params, batch) -> tree like params``, if there is something better than ``jax.grad(loss)``.
+      gradient: ``gradient(params, batch) -> tree like params``; by default ``jax.grad(loss)``.
       num_workers: how many workers have data; None: any number.
       name: for results.
       facts: known constants, e.g. the smoothness or the smallest loss.
@@ -38,7 +38,7 @@ class Problem:
     loss: Callable[[optax.Params, Batch], jax.Array]
     sample: Callable[[jax.Array, jax.Array], Batch]
     metrics: Callable[[optax.Params], Metrics]
-    gradient: Callable[[optax.Params, Batch], optax.Updates] | None = None
+    gradient: Callable[[optax.Params, Batch], optax.Updates] = None  # type: ignore[assignment]
     num_workers: int | None = None
     name: str = "problem"
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)

@@ -1,10 +1,12 @@
-"""Quadratics with additive noise, the tridiagonal one of the time-complexity papers first of all.
+r"""Quadratics with additive noise, the tridiagonal one of the time-complexity papers first of all.
 
 Tyurin and Richtárik 2023 (Rennala SGD, https://arxiv.org/abs/2305.12387) and the papers that follow run
-:math:`f(x) = x^T A x / 2 - b^T x` with :math:`A = \\frac14 \\mathrm{tridiag}(-1, 2, -1)`, :math:`b = \\frac14 (-1, 0, ..., 0)` and
-:math:`x_0 = (\\sqrt d, 0, ..., 0)`. The public code of Ringmaster ASGD adds *one* normal number to all coordinates.
+:math:`f(x) = x^T A x / 2 - b^T x` with :math:`A = \frac14 \mathrm{tridiag}(-1, 2, -1)`,
+:math:`b = \frac14 (-1, 0, ..., 0)` and :math:`x_0 = (\sqrt d, 0, ..., 0)`. The public code of Ringmaster ASGD adds *one*
+normal number to all coordinates.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -14,6 +16,9 @@ from numpy.typing import ArrayLike
 
 from jasgd.problems._normal import normal
 from jasgd.problems.problem import Problem
+
+# x -> A x, b, x_0 and what is known.
+_Parts = tuple[Callable[[jax.Array], jax.Array], jax.Array, np.ndarray, dict[str, float]]
 
 
 def quadratic(
@@ -72,7 +77,7 @@ def quadratic(
         }
 
     return Problem(
-        init=lambda key: jnp.asarray(start, jnp.zeros(()).dtype),
+        init=lambda _: jnp.asarray(start, jnp.zeros(()).dtype),
         loss=loss,
         sample=sample,
         metrics=metrics,
@@ -82,7 +87,7 @@ def quadratic(
     )
 
 
-def _tridiagonal(dim: int):  # noqa: ANN202
+def _tridiagonal(dim: int) -> _Parts:
     linear = np.zeros(dim, np.float32)
     linear[0] = -0.25
     start = np.zeros(dim)
@@ -96,7 +101,7 @@ def _tridiagonal(dim: int):  # noqa: ANN202
     return apply, jnp.asarray(linear), start, facts
 
 
-def _dense(dim: int, spectrum: np.ndarray, seed: int):  # noqa: ANN202
+def _dense(dim: int, spectrum: np.ndarray, seed: int) -> _Parts:
     if spectrum.shape != (dim,) or not np.all(np.isfinite(spectrum) & (spectrum >= 0)):
         raise ValueError(f"`spectrum` must hold {dim} eigenvalues, finite and not negative, got shape {spectrum.shape}.")
     basis, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))

@@ -4,15 +4,15 @@ The finish times of a worker are the running sum of its durations, so the execut
 (time, worker). Sums run in the order of the jobs, as in the event loop, so both give the same bits.
 """
 
+from typing import Any
+
 import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.schedule import Ledger
 
 
-def always_busy(
-    fleet: Fleet, updates: int, active: int, dispatch: str, seed: int
-) -> tuple[dict[str, np.ndarray], Ledger]:
+def always_busy(fleet: Fleet, updates: int, active: int, dispatch: str, seed: int) -> tuple[dict[str, Any], Ledger]:
     """Columns and ledger of asynchronous SGD in which the first ``active`` workers never pause."""
     if fleet.times is not None:
         times, counts = _fixed_finish_times(fleet.times[:active], updates)
@@ -34,7 +34,7 @@ def always_busy(
     start = np.where(has_previous, times[previous], 0.0)
     time = times[order]
     return (
-        dict(worker=worker, job=job, read=read, start=start, time=time),
+        {"worker": worker, "job": job, "read": read, "start": start, "time": time},
         _ledger(fleet.num_workers, active, worker, time, dispatch),
     )
 

@@ -1,7 +1,8 @@
 """Plain asynchronous SGD: every gradient is one server step, whoever delivers it.
 
 - Own worker: the worker that delivered gets the new model (Mishchenko, Bach, Even, Woodworth 2022,
-  https://arxiv.org/abs/2206.07638, Algorithm 1; Koloskova, Stich, Jaggi 2022, https://arxiv.org/abs/2206.08307, Algorithm 1).
+  https://arxiv.org/abs/2206.07638, Algorithm 1; Koloskova, Stich, Jaggi 2022, https://arxiv.org/abs/2206.08307,
+  Algorithm 1).
 - Random worker, with queues: Koloskova et al. 2022, Algorithm 2. Shuffled workers, and waiting for ``b`` arrivals:
   Islamov, Safaryan, Alistarh 2024, AsGrad, https://arxiv.org/abs/2310.20452.
 - Dropping by age: Koloskova et al. 2022, Theorem 8 with step 0; with arrivals as the clock it is the clock of
@@ -10,7 +11,7 @@
 
 import heapq
 from collections import deque
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -143,7 +144,7 @@ class _Server:
         self.idle = np.zeros(n)
         self.dropped, self.dropped_seconds, self.lost_delay = np.zeros(n, np.int64), np.zeros(n), 0
 
-    def run(self, updates: int) -> tuple[dict[str, np.ndarray], Ledger]:
+    def run(self, updates: int) -> tuple[dict[str, Any], Ledger]:
         rows = []
         version = arrivals = 0
         waiting: list[int] = []
@@ -217,7 +218,7 @@ class _Server:
                 self.idle[worker] += now - self.idle_since[worker]
         pending = [(worker, read, start) for (worker, _), (read, _, start) in sorted(self.running.items())]
         pending += [(worker, read, now) for worker in range(n) for read, _ in self.queues[worker]]
-        columns = list(zip(*pending, strict=True)) if pending else [[], [], []]
+        columns = [[job[i] for job in pending] for i in range(3)]
         return Ledger(
             dropped=self.dropped,
             cancelled=np.zeros(n, np.int64),

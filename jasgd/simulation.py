@@ -71,7 +71,7 @@ def simulate(
     every: int | None = None,
     times: Sequence[float] | np.ndarray | None = None,
     lanes: int | None = None,
-    progress: bool = False,
+    progress: bool | str = False,
 ) -> Run:
     """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
 
@@ -86,7 +86,7 @@ def simulate(
       times: or record them at these simulated times.
       lanes: gradients computed together; by default chosen by the schedule and a short measurement. The result does
         not depend on it, beyond rounding.
-      progress: show a progress bar.
+      progress: show a progress bar, with a label if it is a string.
 
     Returns:
       The run, with ``run.history["loss"]`` and so on.
@@ -152,9 +152,6 @@ class _Recorder:
 
     def __init__(self, metrics: Program, numbers: list[jax.Array], plan: Plan) -> None:
         self.metrics, self.numbers, self.plan = metrics, numbers, plan
-        made = np.concatenate([[-1], plan.applied[plan.schedule.apply]])[plan.record_versions]
-        self.chunk_of = made // plan.chunk_steps  # version 0 belongs to chunk -1
-        self.width = int(np.bincount(self.chunk_of + 1).max())
         self.pending: list[tuple[int, np.ndarray, Any]] = []
         self.rows: list[dict[str, np.ndarray]] = []
         self.versions: list[int] = []
@@ -165,8 +162,8 @@ class _Recorder:
 
     def record(self, chunk: int, state: engine.State) -> bool:
         """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
-        wanted = np.flatnonzero(self.chunk_of == chunk)
-        slots = np.zeros(self.width, np.int32)
+        wanted = np.flatnonzero(self.plan.record_chunks == chunk)
+        slots = np.zeros(self.plan.records_per_chunk, np.int32)
         slots[: len(wanted)] = self.plan.record_slots[wanted]
         self.pending.append((chunk, wanted, _evaluate(self.metrics, self.numbers, state.ring, slots, state.params)))
         if len(self.pending) > 1:
@@ -260,9 +257,7 @@ def _check(
         raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
 
 
-def _record_points(
-    schedule: Schedule, every: int | None, times: Any
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _record_points(schedule: Schedule, every: int | None, times: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """Versions to record, and the times that were asked for."""
     if times is None:
         inner = np.arange(every, schedule.updates, every) if every else np.zeros(0, np.int64)
@@ -317,7 +312,7 @@ def _free_memory() -> float:
 
 
 @contextmanager
-def _bar(total: int, show: bool) -> Iterator[Any]:
+def _bar(total: int, show: bool | str) -> Iterator[Any]:
     if not show:
         yield _NoBar()
         return
@@ -325,7 +320,7 @@ def _bar(total: int, show: bool) -> Iterator[Any]:
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError('the progress bar needs tqdm: pip install "jasgd[experiments]".') from None
-    with tqdm(total=total, unit=" gradients", unit_scale=True) as bar:
+    with tqdm(total=total, unit=" gradients", unit_scale=True, desc=show if isinstance(show, str) else None) as bar:
         yield bar
 
 

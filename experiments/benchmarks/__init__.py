@@ -1,0 +1,1 @@
+"""The engine next to bare gradients and to loops written by hand: ``python -m experiments.benchmarks``."""
