@@ -137,7 +137,13 @@ def plan(
 
 
 def assign_lanes(schedule: Schedule, lanes: int) -> tuple[np.ndarray, np.ndarray]:
-    """For every delivery the step that computes it and the step that applies it, at most ``2 * lanes`` per step."""
+    """For every delivery the step that computes it and the step that applies it, at most ``2 * lanes`` per step.
+
+    Example:
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 6)
+      >>> jasgd.plan.assign_lanes(schedule, 2)[0]
+      array([0, 0, 1, 1, 2, 2], dtype=int32)
+    """
     count = len(schedule)
     if lanes == 1:
         return np.arange(count, dtype=np.int32), np.arange(count, dtype=np.int32)

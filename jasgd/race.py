@@ -122,12 +122,12 @@ def _table(entries: list[_Entry], config: RaceConfig, spent: float) -> str:
 def _dataset(entries: list[_Entry], config: RaceConfig) -> "xarray.Dataset":
     import xarray
 
-    parts = []
+    parts = []  # not along "method": that word has a meaning of its own in xarray
     for entry in entries:
-        dataset = entry.run.to_dataset().reset_coords().expand_dims(method=[entry.name])
+        dataset = entry.run.to_dataset().reset_coords().expand_dims(algorithm=[entry.name])
         parts.append(dataset.assign_coords(record=np.arange(dataset.sizes["record"])))
-    dataset = xarray.concat(parts, "method", data_vars="all", join="outer", combine_attrs="drop_conflicts")
-    sizes = xarray.DataArray([entry.step_size for entry in entries], dims="method", attrs={"units": "1"})
+    dataset = xarray.concat(parts, "algorithm", data_vars="all", join="outer", combine_attrs="drop_conflicts")
+    sizes = xarray.DataArray([entry.step_size for entry in entries], dims="algorithm", attrs={"units": "1"})
     dataset = dataset.assign(learning_rate=sizes)
     return dataset.assign_attrs({f"config_{k}": str(v) for k, v in dataclasses.asdict(config).items()})
 

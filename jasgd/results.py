@@ -52,7 +52,13 @@ def provenance(**configuration: Any) -> dict[str, str]:
 def to_dataset(
     history: Mapping[str, np.ndarray], attributes: Mapping[str, str], *, clock: str = "seconds"
 ) -> "xarray.Dataset":
-    """A run's history as an xarray dataset along ``record``, with units and provenance."""
+    """A run's history as an xarray dataset along ``record``, with units and provenance.
+
+    Example:
+      >>> history = {"version": [0, 10], "time": [0.0, 2.5], "loss": [1.0, 0.5]}
+      >>> jasgd.results.to_dataset(history, {})["time"].attrs["units"]
+      's'
+    """
     try:
         import xarray
     except ImportError:
@@ -63,7 +69,15 @@ def to_dataset(
 
 
 def save_dataset(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> None:
-    """Write a dataset to netCDF; the file appears whole or not at all."""
+    """Write a dataset to netCDF; the file appears whole or not at all.
+
+    Example:
+      >>> import xarray
+      >>> dataset = jasgd.results.to_dataset({"version": [0], "time": [0.0], "loss": [1.0]}, {})
+      >>> jasgd.results.save_dataset(dataset, tmp_path / "run.nc")
+      >>> xarray.load_dataset(tmp_path / "run.nc")["loss"].values
+      array([1.])
+    """
     partial = f"{os.fspath(path)}.partial"
     dataset.to_netcdf(partial, engine="h5netcdf")
     os.replace(partial, path)
