@@ -494,6 +494,17 @@ def runaway(durations):
     return draw
 
 
+def test_jobs_of_no_duration_at_the_last_time_match_the_event_loop():
+    """Of 41 workers that deliver at 16 s, the first goes on without any duration and delivers all of the last updates."""
+
+    def durations(worker, jobs):
+        return np.where((worker == 0) & (jobs >= 8) & (jobs < 200), 0.0, 2.0)
+
+    columns = assert_both_agree(fleet.drawn(41, runaway(durations)), 7 * 41 + 20, 41)
+    assert columns["worker"][-20:].tolist() == [0] * 20
+    assert columns["time"][-20:].tolist() == [16.0] * 20
+
+
 def test_a_worker_without_any_duration_matches_the_event_loop():
     """A worker whose jobs take no time delivers all gradients at time 0."""
     made = fleet.drawn(2, runaway(lambda worker, jobs: np.full(len(jobs), float(worker))))

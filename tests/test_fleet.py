@@ -369,6 +369,12 @@ def test_a_job_done_as_the_outage_begins_is_done():
     assert stopped.finish(4.0, 0.0) == 4.0
 
 
+def test_a_job_without_work_is_done_at_once_even_in_an_outage():
+    """The power has added up to nothing at the very start, whatever the power is then."""
+    stopped = outages([(0.0, 3.0), (5.0, INF)])
+    assert [stopped.finish(start, 0.0) for start in (0.0, 1.0, 4.0, 5.0, 9.0)] == [0.0, 1.0, 4.0, 5.0, 9.0]
+
+
 def test_an_outage_may_begin_at_zero_and_may_last_for_ever():
     """Nothing is computed before an outage from time 0 ends; a job in an endless outage never ends."""
     stopped = outages([(0.0, 3.0), (10.0, INF)])

@@ -14,6 +14,7 @@ from experiments.benchmarks.measure import Competitor, Spread, fastest, paired, 
 from experiments.benchmarks.numpy_heap import numpy_heap
 
 LIMIT_WIDTHS = (1, 8, 32, 128)
+WIDER_ON_ACCELERATORS = (512, 2048)
 CHECKED_DELIVERIES = 2000
 # The heap loops are slow; their rate does not depend on how long they run.
 HEAP_SHARE = 10
@@ -104,7 +105,7 @@ def _others(
     """Everybody but the engine, each in its best form."""
     deliveries, heap_deliveries = len(schedule), max(1, len(schedule) // HEAP_SHARE)
     limits = []
-    for width in LIMIT_WIDTHS:
+    for width in LIMIT_WIDTHS if jax.default_backend() == "cpu" else LIMIT_WIDTHS + WIDER_ON_ACCELERATORS:
         steps = max(1, deliveries // width)
         run = loops.lanes_limit(problem, width, steps, params=params, key=key)
         limits.append(Competitor(name="limit", run=run, deliveries=steps * width, detail=f"W={width}"))
