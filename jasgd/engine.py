@@ -177,8 +177,8 @@ def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, np.ndarray]:
     """The part of a plan that one call of :func:`step` needs, in arrays of fixed shape.
 
     Per lane (blocks, block, W): ``worker``, ``job``, ``read_slot``, ``gradient_slot`` (beyond the ring: not stored).
-    Per delivery (rows,): ``lane`` (-1: computed earlier), ``waiting_slot``, ``write_slot``, ``weight``, ``apply`` and what
-    the rule asks for. Per step (blocks * block + 1,): ``first``, the rows applied before it.
+    Per delivery (rows,): ``lane`` (-1: computed earlier) or, with one lane, ``read_slot``; ``waiting_slot``, ``write_slot``,
+    ``weight``, ``apply`` and what the rule asks for. Per step (blocks * block + 1,): ``first``, the rows applied before it.
     """
     schedule, width = plan.schedule, plan.lanes
     steps = -(-plan.chunk_steps // loop.block) * loop.block
@@ -207,6 +207,7 @@ def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, np.ndarray]:
     columns = {
         "lane": np.where(fresh, plan.lane[rows], -1),
         "waiting_slot": np.where(fresh, 0, plan.gradient_slot[rows]),
+        "read_slot": plan.read_slot[rows],
         "write_slot": np.where(plan.write_slot[rows] < plan.slots, plan.write_slot[rows], nobody),
         "weight": schedule.weight[rows],
         "apply": schedule.apply[rows],
@@ -217,7 +218,7 @@ def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, np.ndarray]:
         "time": schedule.time[rows],
     }
     needed = ["write_slot", *loop.extra_args]
-    needed += ["lane"] if width > 1 else []
+    needed += ["lane"] if width > 1 else ["read_slot"]
     needed += ["waiting_slot"] if loop.stores else []
     needed += ["weight"] if loop.weighted or loop.whole_rounds else []
     needed += ["apply"] if loop.gathers else []
@@ -230,6 +231,8 @@ def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, np.ndarray]:
         delivered[name][: len(column)] = column
     if not loop.stores:
         del lanes["gradient_slot"]
+    if width == 1:
+        del lanes["read_slot"]
     return {
         "lanes": lanes,
         "rows": delivered,
@@ -244,15 +247,15 @@ def step(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapp
     lanes, first = chunk["lanes"], chunk["first"]
 
     def block(index: jax.Array, state: State) -> State:
-        mine = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), lanes)
+        mine = jax.tree.map(lambda a: ring.take(a, index), lanes)
         batches = _sample(loop, numbers, key, mine["worker"], mine["job"])
         begin = index * loop.block
 
         def one(inner: jax.Array, state: State) -> State:
-            lane, batch = jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, inner, keepdims=False), (mine, batches))
-            now = begin + inner
+            now, batch = begin + inner, jax.tree.map(lambda a: ring.take(a, inner), batches)
             if loop.lanes == 1:
-                return _single(loop, numbers, state, chunk["rows"], now, lane, batch)
+                return _single(loop, numbers, state, _row(chunk["rows"], now), batch)
+            lane = jax.tree.map(lambda a: ring.take(a, inner), mine)
             if loop.whole_rounds:
                 return _round(loop, numbers, state, chunk["rows"], first[now], lane, batch)
             return _lanes(loop, numbers, state, chunk["rows"], first[now], first[now + 1], lane, batch)
@@ -279,14 +282,14 @@ def job_key(key: jax.Array, worker: jax.Array, job: jax.Array) -> jax.Array:
 
 
 def _row(rows: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
-    return {name: jax.lax.dynamic_index_in_dim(column, index, keepdims=False) for name, column in rows.items()}
+    return {name: ring.take(column, index) for name, column in rows.items()}
 
 
-def _single(loop: Loop, numbers: Numbers, state: State, rows: Any, index: jax.Array, lane: Any, batch: Any) -> State:
-    """One lane: compute a gradient and deliver it."""
-    snapshot = ring.read(state.ring, lane["read_slot"][0])
+def _single(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], batch: Any) -> State:
+    """One lane: step k computes and delivers the k-th gradient."""
+    snapshot = ring.read(state.ring, row["read_slot"])
     gradient = loop.gradient(numbers.gradient, snapshot, jax.tree.map(lambda leaf: leaf[0], batch))
-    return _deliver(loop, numbers, state, _row(rows, index), gradient, snapshot)
+    return _deliver(loop, numbers, state, row, gradient, snapshot)
 
 
 def _lanes(

@@ -1,115 +1,17 @@
-"""The workers and how long each of their jobs takes.
+"""Builders of fleets: fixed speeds, random durations, measured ones.
 
-Times are float64 seconds on the host. Job ``j`` of worker ``i`` takes the ``j``-th number of worker ``i``'s own random
-stream, so its duration depends on (seed, worker, job) alone: adding workers or changing the protocol changes nothing.
+Parameters are numbers or arrays with one number per worker; the longest array says how many workers there are.
 """
 
 import csv
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jasgd.power import Power, outages, power
-
-Draw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Fleet:
-    """Workers and their speeds.
-
-    Attributes:
-      num_workers: how many workers there are.
-      draw: ``draw(rng, worker, jobs)`` returns the durations in seconds of the worker's jobs with these consecutive
-        numbers. The worker's stream ``rng`` is read in the order of the jobs; how many are asked for at once must
-        not matter.
-      times: (N,) seconds per job where they never change, else None. Infinite: the worker never answers.
-      powers: computing power over time of the workers that do not always run at full speed.
-      name: how the fleet was made, for results.
-    """
-
-    num_workers: int
-    draw: Draw
-    times: np.ndarray | None = None
-    powers: Mapping[int, Power] = dataclasses.field(default_factory=dict)
-    name: str = "fleet"
-
-    def durations(self, worker: int, count: int, *, seed: int = 0) -> np.ndarray:
-        """The durations of a worker's first ``count`` jobs, at full power.
-
-        Example:
-          >>> jasgd.fleet.fixed([1.0, 2.5]).durations(1, 3)
-          array([2.5, 2.5, 2.5])
-        """
-        return self._checked(worker, self.draw(_stream(seed, worker), worker, np.arange(count)), count)
-
-    def clocks(self, *, seed: int = 0) -> list[Callable[[float], float]]:
-        """One function per worker that starts the worker's next job: start time in, finish time out."""
-        return [_finish(self.power_of(i), self._jobs(i, seed)) for i in range(self.num_workers)]
-
-    def power_of(self, worker: int) -> Power | None:
-        """A worker's power over time; None: always one."""
-        return self.powers.get(worker)
-
-    def with_power(self, worker: int, times: ArrayLike, values: ArrayLike) -> "Fleet":
-        """Let a worker's speed change: ``values[j]`` times the normal speed from ``times[j]`` on.
-
-        Example:
-          >>> fleet = jasgd.fleet.equal(2).with_power(1, [0.0, 10.0], [1.0, 0.25])
-        """
-        return self._with_powers({_checked_worker(worker, self.num_workers): power(times, values)})
-
-    def with_outages(self, intervals: Mapping[int, Iterable[tuple[float, float]]]) -> "Fleet":
-        """Workers that compute nothing for a while; a job that is under way waits and then goes on.
-
-        Args:
-          intervals: for each affected worker its outages ``(begin, end)`` in seconds.
-
-        Example:
-          >>> fleet = jasgd.fleet.equal(3).with_outages({0: [(5.0, 9.0)], 2: [(1.0, float("inf"))]})
-        """
-        return self._with_powers({_checked_worker(i, self.num_workers): outages(v) for i, v in intervals.items()})
-
-    def _with_powers(self, powers: dict[int, Power]) -> "Fleet":
-        twice = sorted(set(powers) & set(self.powers))
-        if twice:
-            raise ValueError(f"worker {twice[0]} has a changing power already; give all its changes in one call.")
-        return dataclasses.replace(self, powers={**self.powers, **powers})
-
-    def _jobs(self, worker: int, seed: int) -> Iterator[float]:
-        rng, first, count = _stream(seed, worker), 0, 16
-        while True:
-            jobs = np.arange(first, first + count)
-            yield from self._checked(worker, self.draw(rng, worker, jobs), count).tolist()
-            first, count = first + count, min(2 * count, 1024)
-
-    def _checked(self, worker: int, durations: np.ndarray, count: int) -> np.ndarray:
-        durations = np.asarray(durations, np.float64)
-        if durations.shape != (count,):
-            raise ValueError(f"`draw` must return {count} durations for worker {worker}, got shape {durations.shape}.")
-        if not np.all(durations >= 0):
-            bad = durations[~(durations >= 0)][0]
-            raise ValueError(f"a job of worker {worker} was given the duration {bad}; durations must not be negative.")
-        return durations
-
-
-def _stream(seed: int, worker: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(worker,)))
-
-
-def _finish(power: Power | None, jobs: Iterator[float]) -> Callable[[float], float]:
-    if power is None:
-        return lambda start: start + next(jobs)
-    return lambda start: power.finish(start, next(jobs))
-
-
-def _checked_worker(worker: int, num_workers: int) -> int:
-    if not 0 <= worker < num_workers:
-        raise ValueError(f"worker {worker} does not exist; this fleet has workers 0 to {num_workers - 1}.")
-    return worker
+from jasgd.workers import Draw, Fleet
 
 
 def _positive(name: str, values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
@@ -121,25 +23,46 @@ def _positive(name: str, values: ArrayLike, *, infinite: bool = False) -> np.nda
     return values
 
 
-def _require(holds: ArrayLike, law: str) -> None:
+def _require(holds: ArrayLike, law: str, values: np.ndarray | None = None) -> None:
+    """Refuse parameters with the index of the first worker for which they are wrong."""
     holds = np.atleast_1d(holds)
     if not holds.all():
-        raise ValueError(f"{law}; broken for worker {int(np.argmin(holds))}.")
+        worker = int(np.argmin(holds))
+        raise ValueError(
+            f"{law}; " + (f"broken for worker {worker}." if values is None else f"worker {worker} has {values[worker]}.")
+        )
 
 
-def _drawn(name: str, sample: Callable[..., np.ndarray], **parameters: ArrayLike) -> Fleet:
-    """A fleet whose workers draw from one family with their own parameters (arrays that broadcast to (N,))."""
-    arrays = dict(zip(parameters, np.broadcast_arrays(*map(np.atleast_1d, parameters.values())), strict=True))
-    rows = {key: np.asarray(value, np.float64) for key, value in arrays.items()}
+def _drawn(
+    name: str,
+    sample: Callable[..., np.ndarray],
+    *,
+    positive: tuple[str, ...] = (),
+    signed: tuple[str, ...] = (),
+    **parameters: ArrayLike,
+) -> Fleet:
+    """A fleet whose workers draw from one family, each with its own parameters (arrays that broadcast to (N,)).
+
+    Parameters are positive, of either sign, or else not negative.
+    """
+    rows = {key: np.atleast_1d(np.asarray(value, np.float64)) for key, value in parameters.items()}
+    sizes = {key: value.shape for key, value in rows.items() if value.shape != (1,)}
+    if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) > 1 or (0,) in sizes.values():
+        raise ValueError(f"the parameters of {name} must be numbers or flat arrays of one length, got shapes {sizes}.")
+    count = max(map(len, rows.values()))
+    rows = {key: np.broadcast_to(value, count) for key, value in rows.items()}
     for key, value in rows.items():
-        if value.ndim != 1 or not np.isfinite(value).all():
-            bad = int(np.argmin(np.isfinite(value))) if value.ndim == 1 else 0
-            raise ValueError(f"`{key}` must hold one finite number for each worker; worker {bad} has {value.flat[bad]}.")
+        sign, holds = "not be negative", value >= 0
+        if key in positive:
+            sign, holds = "be positive", value > 0
+        elif key in signed:
+            sign, holds = "be finite", np.isfinite(value)
+        _require(holds & np.isfinite(value), f"`{key}` of {name} must {sign}", value)
 
     def draw(rng: np.random.Generator, worker: int, jobs: np.ndarray) -> np.ndarray:
         return sample(rng, len(jobs), **{key: value[worker] for key, value in rows.items()})
 
-    return Fleet(num_workers=len(next(iter(rows.values()))), draw=draw, name=name)
+    return Fleet(num_workers=count, draw=draw, name=name)
 
 
 def fixed(times: ArrayLike) -> Fleet:
@@ -200,7 +123,7 @@ def exponential(means: ArrayLike) -> Fleet:
       >>> jasgd.fleet.exponential([1.0, 10.0]).durations(0, 5).shape
       (5,)
     """
-    return _drawn("exponential", lambda rng, n, means: rng.exponential(means, n), means=_positive("means", means))
+    return _drawn("exponential", lambda rng, n, means: rng.exponential(means, n), means=means, positive=("means",))
 
 
 def lognormal(mu: ArrayLike, sigma: ArrayLike) -> Fleet:
@@ -209,7 +132,7 @@ def lognormal(mu: ArrayLike, sigma: ArrayLike) -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.lognormal(np.zeros(40), 1.0)
     """
-    return _drawn("lognormal", lambda rng, n, mu, sigma: rng.lognormal(mu, sigma, n), mu=mu, sigma=sigma)
+    return _drawn("lognormal", lambda rng, n, mu, sigma: rng.lognormal(mu, sigma, n), mu=mu, sigma=sigma, signed=("mu",))
 
 
 def pareto(shape: ArrayLike, scale: ArrayLike = 1.0, offset: ArrayLike | None = None) -> Fleet:
@@ -222,7 +145,8 @@ def pareto(shape: ArrayLike, scale: ArrayLike = 1.0, offset: ArrayLike | None = 
     def sample(rng: np.random.Generator, n: int, shape: float, scale: float, offset: float) -> np.ndarray:
         return offset + scale * rng.pareto(shape, n)
 
-    return _drawn("pareto", sample, shape=_positive("shape", shape), scale=scale, offset=scale if offset is None else offset)
+    start = scale if offset is None else offset
+    return _drawn("pareto", sample, shape=shape, scale=scale, offset=start, positive=("shape", "scale"))
 
 
 def gamma(shape: ArrayLike, scale: ArrayLike) -> Fleet:
@@ -231,9 +155,8 @@ def gamma(shape: ArrayLike, scale: ArrayLike) -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.gamma(np.full(10, 4.0), 0.25)
     """
-    return _drawn(
-        "gamma", lambda rng, n, shape, scale: rng.gamma(shape, scale, n), shape=_positive("shape", shape), scale=scale
-    )
+    both = ("shape", "scale")
+    return _drawn("gamma", lambda rng, n, shape, scale: rng.gamma(shape, scale, n), shape=shape, scale=scale, positive=both)
 
 
 def uniform(low: ArrayLike, high: ArrayLike) -> Fleet:
@@ -252,8 +175,11 @@ def poisson(means: ArrayLike, offset: ArrayLike = 0.0) -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.poisson(np.arange(1, 11))
     """
-    means = _positive("means", means)
-    return _drawn("poisson", lambda rng, n, means, offset: offset + rng.poisson(means, n), means=means, offset=offset)
+
+    def sample(rng: np.random.Generator, n: int, means: float, offset: float) -> np.ndarray:
+        return offset + rng.poisson(means, n)
+
+    return _drawn("poisson", sample, means=means, offset=offset, positive=("means",))
 
 
 def truncated_normal(means: ArrayLike, scale: ArrayLike, minimum: ArrayLike = 0.0) -> Fleet:
@@ -273,7 +199,7 @@ def truncated_normal(means: ArrayLike, scale: ArrayLike, minimum: ArrayLike = 0.
         return values
 
     _require(np.asarray(means) > np.asarray(minimum), "`means` must exceed `minimum`")
-    return _drawn("truncated_normal", sample, means=_positive("means", means), scale=scale, minimum=minimum)
+    return _drawn("truncated_normal", sample, means=means, scale=scale, minimum=minimum, positive=("means",))
 
 
 def jittered(times: ArrayLike, scale: ArrayLike) -> Fleet:
@@ -283,11 +209,11 @@ def jittered(times: ArrayLike, scale: ArrayLike) -> Fleet:
       >>> i = np.arange(1, 6175)
       >>> fleet = jasgd.fleet.jittered(i, np.sqrt(i))
     """
-    times = np.asarray(times, np.float64)
-    _require(times >= 0, "`times` must not be negative")
-    return _drawn(
-        "jittered", lambda rng, n, times, scale: times + np.abs(rng.normal(0.0, scale, n)), times=times, scale=scale
-    )
+
+    def sample(rng: np.random.Generator, n: int, times: float, scale: float) -> np.ndarray:
+        return times + np.abs(rng.normal(0.0, scale, n))
+
+    return _drawn("jittered", sample, times=times, scale=scale)
 
 
 def stragglers(times: ArrayLike, slowdown: ArrayLike, probability: ArrayLike) -> Fleet:
@@ -300,7 +226,9 @@ def stragglers(times: ArrayLike, slowdown: ArrayLike, probability: ArrayLike) ->
     def sample(rng: np.random.Generator, n: int, times: float, slowdown: float, probability: float) -> np.ndarray:
         return times * np.where(rng.random(n) < probability, slowdown, 1.0)
 
-    return _drawn("stragglers", sample, times=_positive("times", times), slowdown=slowdown, probability=probability)
+    _require(np.asarray(probability) <= 1, "`probability` must not exceed 1")
+    both = ("times", "slowdown")
+    return _drawn("stragglers", sample, times=times, slowdown=slowdown, probability=probability, positive=both)
 
 
 def drawn(num_workers: int, draw: Draw, *, name: str = "drawn") -> Fleet:
@@ -327,7 +255,8 @@ def from_trace(path: str | os.PathLike[str]) -> Fleet:
         reader = csv.DictReader(file)
         if not {"worker", "duration"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{path} must have the columns `worker` and `duration`, got {reader.fieldnames}.")
-        for line, row in enumerate(reader, start=2):
+        for row in reader:
+            line = reader.line_num
             try:
                 worker, duration = int(row["worker"]), float(row["duration"])
             except (TypeError, ValueError):
@@ -335,9 +264,9 @@ def from_trace(path: str | os.PathLike[str]) -> Fleet:
             if worker < 0 or not duration > 0 or duration == np.inf:
                 raise ValueError(f"{path}, line {line}: worker {worker} has the duration {duration}; it must be positive.")
             rows.setdefault(worker, []).append(duration)
-    missing = sorted(set(range(max(rows, default=0) + 1)) - set(rows))
-    if missing:
-        raise ValueError(f"{path} has no duration for worker {missing[0]}; workers must be numbered 0, 1, 2, ...")
+    if sorted(rows) != list(range(len(rows))) or not rows:
+        missing = next(worker for worker in range(len(rows) + 1) if worker not in rows)
+        raise ValueError(f"{path} has no duration for worker {missing}; workers must be numbered 0, 1, 2, ...")
     measured = [np.array(rows[worker]) for worker in range(len(rows))]
 
     def draw(rng: np.random.Generator, worker: int, jobs: np.ndarray) -> np.ndarray:

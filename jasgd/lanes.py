@@ -16,7 +16,7 @@ from jasgd.protocols.asynchronous import asynchronous
 from jasgd.schedule import Schedule
 from jasgd.summary import critical_path
 
-_WORTH_MEASURING = 10.0  # seconds of estimated simulation, below which compiling several widths costs more than it saves
+_WORTH_MEASURING = 5.0  # seconds of estimated simulation, below which compiling several widths costs more than it saves
 _measured: dict["_Case", float] = {}
 
 
@@ -68,7 +68,7 @@ def seconds_per_delivery(program: engine.Traced) -> float:
     batch = jax.eval_shape(program.sample, program.numbers.sample, jax.random.key(0), np.int32(0))
     lowered = jax.jit(program.gradient).lower(program.numbers.gradient, program.params, batch)
     cost = lowered.cost_analysis() or {}
-    return 3e-6 + float(cost.get("flops", 0.0)) / 1e10
+    return 3e-6 + float(cost.get("flops", 0.0)) / 4e10
 
 
 def _measure(program: engine.Traced, lanes: int) -> float:

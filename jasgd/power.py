@@ -25,6 +25,8 @@ class Power:
 
     def finish(self, start: float, work: float) -> float:
         """The time at which ``work`` seconds of computation at power one are done."""
+        if work == 0:
+            return start
         piece = int(np.searchsorted(self.times, start, side="right")) - 1
         now = start
         while True:

@@ -43,7 +43,7 @@ def provenance(**configuration: Any) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "x64": str(jax.config.read("jax_enable_x64")),
+        "x64": str(jax.dtypes.canonicalize_dtype(np.float64) == np.float64),
         "git_revision": _git_revision(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

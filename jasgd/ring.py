@@ -17,7 +17,13 @@ def init(params: optax.Params, rows: int) -> optax.Params:
 
 def read(ring: optax.Params, slot: jax.Array) -> optax.Params:
     """The content of one slot."""
-    return jax.tree.map(lambda rows: jax.lax.dynamic_index_in_dim(rows, slot, keepdims=False), ring)
+    return jax.tree.map(lambda rows: take(rows, slot), ring)
+
+
+def take(rows: jax.Array, index: jax.Array) -> jax.Array:
+    """One row. The index has no sign, so that XLA does not look for negative ones wherever the row is used."""
+    start = (index.astype(jnp.uint32), *(jnp.uint32(0),) * (rows.ndim - 1))
+    return jax.lax.dynamic_slice(rows, start, (1, *rows.shape[1:]))[0]
 
 
 def gather(ring: optax.Params, slots: jax.Array) -> optax.Params:
@@ -27,7 +33,12 @@ def gather(ring: optax.Params, slots: jax.Array) -> optax.Params:
 
 def write(ring: optax.Params, slot: jax.Array, value: optax.Params) -> optax.Params:
     """Replace the content of one slot."""
-    return jax.tree.map(lambda rows, leaf: jax.lax.dynamic_update_index_in_dim(rows, leaf, slot, 0), ring, value)
+
+    def put(rows: jax.Array, leaf: jax.Array) -> jax.Array:
+        start = (slot.astype(jnp.uint32), *(jnp.uint32(0),) * leaf.ndim)
+        return jax.lax.dynamic_update_slice(rows, leaf[None], start)
+
+    return jax.tree.map(put, ring, value)
 
 
 def scatter(ring: optax.Params, slots: jax.Array, values: optax.Params) -> optax.Params:

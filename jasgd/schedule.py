@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -245,33 +244,41 @@ class Schedule:
             name: getattr(self, name)
             for name in ("num_workers", "clock", "protocol", "arguments", "jobs_in_flight", "parallel")
         }
+        about["has_ledger"] = self.ledger is not None
         arrays = {name: getattr(self, name) for name in _COLUMNS}
         if self.ledger is not None:
             arrays |= {f"ledger_{field.name}": getattr(self.ledger, field.name) for field in dataclasses.fields(Ledger)}
         with open(path, "wb") as file:
-            np.savez_compressed(file, schema=_SCHEMA, about=json.dumps(about), **arrays)
+            np.savez_compressed(file, schema=_SCHEMA, about=json.dumps(about, default=_plain), **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Schedule":
         """Read what :meth:`save` wrote, and verify it."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
-        except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # a damaged archive may fail in any way
             raise ValueError(f"{path} cannot be read as a schedule: it is damaged or another kind of file.") from error
         if str(stored.get("schema")) != _SCHEMA:
             raise ValueError(f"{path} is not a schedule of this version: expected {_SCHEMA!r}, got {stored.get('schema')}.")
-        missing = {"about", *_COLUMNS} - set(stored)
-        if missing:
-            raise ValueError(f"{path} is incomplete: it lacks {sorted(missing)}.")
-        ledger = None
-        if "ledger_lost_delay" in stored:
-            parts = {field.name: stored[f"ledger_{field.name}"] for field in dataclasses.fields(Ledger)}
-            ledger = Ledger(**{**parts, "lost_delay": int(parts["lost_delay"])})
-        columns = {name: stored[name] for name in _COLUMNS}
-        return cls(**columns, **json.loads(str(stored["about"])), ledger=ledger).verify()
+        fields = [field.name for field in dataclasses.fields(Ledger)]
+        try:
+            about = json.loads(str(stored.get("about", "null"))) or {}
+            has_ledger = about.pop("has_ledger", False)
+            needed = {"about", *_COLUMNS} | ({f"ledger_{name}" for name in fields} if has_ledger else set())
+            if needed - set(stored):
+                raise ValueError(f"it lacks {sorted(needed - set(stored))}")
+            parts = {name: stored[f"ledger_{name}"] for name in fields} if has_ledger else None
+            ledger = Ledger(**{**parts, "lost_delay": int(parts["lost_delay"])}) if parts else None
+            schedule = cls(**{name: stored[name] for name in _COLUMNS}, **about, ledger=ledger)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path} is incomplete: {error}.") from error
+        try:
+            return schedule.verify()
+        except ValueError as error:
+            raise ValueError(f"{path} holds a schedule that breaks a law: {error}") from error
 
     @classmethod
     def from_events(
@@ -301,6 +308,13 @@ class Schedule:
             raise ValueError("`worker`, `start` and `finish` must be flat, of one length and not empty.")
         if not np.issubdtype(worker.dtype, np.integer) or worker.min() < 0:
             raise ValueError("`worker` must hold whole numbers from 0 on.")
+        if not np.all(np.isfinite(start) & np.isfinite(finish) & (start >= 0) & (start <= finish)):
+            row = int(np.argmin(np.isfinite(start) & np.isfinite(finish) & (start >= 0) & (start <= finish)))
+            raise ValueError(f"event {row} must have 0 <= start <= finish, got {start[row]} and {finish[row]}.")
+        if version is not None:
+            version = np.asarray(version)
+            if version.shape != worker.shape or not np.issubdtype(version.dtype, np.integer):
+                raise ValueError("`version` must hold one whole number per event.")
         order = np.lexsort((worker, finish))
         worker, start, finish = worker[order], start[order], finish[order]
         by_start = np.lexsort((start, worker))
@@ -308,7 +322,10 @@ class Schedule:
         number = np.arange(len(worker)) - np.maximum.accumulate(np.where(first, np.arange(len(worker)), 0))
         job = np.empty(len(worker), np.int32)
         job[by_start] = number
-        read = np.searchsorted(finish, start, side="right") if version is None else np.asarray(version)[order]
+        if version is None:  # a job of no duration still reads what was there before itself
+            read = np.minimum(np.searchsorted(finish, start, side="right"), np.arange(len(worker)))
+        else:
+            read = version[order]
         return cls(
             worker=worker,
             job=job,
@@ -320,6 +337,13 @@ class Schedule:
             num_workers=int(num_workers or worker.max() + 1),
             protocol="from_events",
         ).verify()
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars as Python's own, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"the argument {value!r} cannot be stored with a schedule.")
 
 
 def _require(law: str, holds: np.ndarray, order: np.ndarray | None = None) -> None:

@@ -66,14 +66,12 @@ def classification(
       >>> import flax.linen as nn
       >>> problem = jasgd.problems.classification(nn.Dense(10), 100, batch=8)
     """
-    data = digits() if data is None else Dataset(np.asarray(data[0], np.float32), np.asarray(data[1]))
-    if isinstance(shards, int):
-        shards = partition.iid(data.labels, shards)
+    data = digits() if data is None else _checked(data)
+    if isinstance(shards, int | np.integer):
+        shards = partition.iid(data.labels, int(shards))
     rows, start, size = _flatten(shards, len(data.labels))
     if batch < 1:
         raise ValueError(f"`batch` must be at least 1, got {batch}.")
-    if not np.isfinite(data.inputs).all():
-        raise ValueError(f"example {int(np.argwhere(~np.isfinite(data.inputs))[0][0])} of the data is not finite.")
     classes = int(data.labels.max()) + 1
     # In the order of the shards, so that a worker's examples lie side by side.
     inputs, labels = jnp.asarray(data.inputs[rows]), jnp.asarray(data.labels[rows], jnp.int32)
@@ -116,7 +114,7 @@ def logistic_regression(
       >>> problem.num_workers
       100
     """
-    data = digits() if data is None else data
+    data = digits() if data is None else _checked(data)
     return classification(
         nn.Dense(int(np.max(data[1])) + 1),
         shards,
@@ -152,14 +150,27 @@ def mlp(
     Example:
       >>> problem = jasgd.problems.mlp(100, hidden=(32, 32))
     """
-    data = digits() if data is None else data
+    data = digits() if data is None else _checked(data)
     sizes = (*hidden, int(np.max(data[1])) + 1)
     return classification(_MLP(sizes), shards, data=data, batch=batch, l2=l2, name=f"mlp{sizes}(batch={batch}, l2={l2})")
+
+
+def _checked(data: Dataset) -> Dataset:
+    inputs, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
+    if labels.ndim != 1 or len(labels) != len(inputs):
+        raise ValueError(f"inputs and labels must be as many, got shapes {inputs.shape} and {labels.shape}.")
+    if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+        raise ValueError("labels must be whole numbers from 0 on.")
+    if not np.isfinite(inputs).all():
+        raise ValueError(f"example {int(np.argwhere(~np.isfinite(inputs))[0][0])} of the data is not finite.")
+    return Dataset(inputs, labels)
 
 
 def _flatten(shards: Sequence[ArrayLike], examples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All shards in one array, where each starts, and how long it is."""
     parts = [np.asarray(shard) for shard in shards]
+    if not parts:
+        raise ValueError("`shards` must hold one array of indices per worker; it is empty.")
     for worker, part in enumerate(parts):
         if part.ndim != 1 or not len(part) or not np.issubdtype(part.dtype, np.integer):
             raise ValueError(f"the shard of worker {worker} must be a flat, non-empty array of indices, got {part!r}.")

@@ -39,8 +39,8 @@ def dirichlet(labels: ArrayLike, num_workers: int, alpha: float, *, seed: int = 
       >>> sum(map(len, shards))
       1000
     """
-    if not alpha > 0:
-        raise ValueError(f"`alpha` must be positive, got {alpha}.")
+    if not 0 < alpha < np.inf:
+        raise ValueError(f"`alpha` must be positive and finite, got {alpha}.")
     _enough(labels, num_workers)
     labels, rng = np.asarray(labels), np.random.default_rng(seed)
     for _ in range(1000):
@@ -66,8 +66,8 @@ def sizes(labels: ArrayLike, counts: ArrayLike, *, seed: int = 0) -> list[np.nda
       [7, 2]
     """
     counts, total = np.asarray(counts), len(np.asarray(labels))
-    if counts.ndim != 1 or not len(counts) or counts.min() < 1 or counts.sum() > total:
-        raise ValueError(f"`counts` must be positive and add up to at most {total} examples, got {counts!r}.")
+    if counts.ndim != 1 or not len(counts) or counts.dtype.kind not in "iu" or counts.min() < 1 or counts.sum() > total:
+        raise ValueError(f"`counts` must be positive whole numbers and add up to at most {total} examples, got {counts!r}.")
     order = np.random.default_rng(seed).permutation(total)
     return np.split(order[: counts.sum()], np.cumsum(counts)[:-1])
 

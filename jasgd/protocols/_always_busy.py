@@ -93,15 +93,20 @@ def _groups_of_similar(counts: np.ndarray, ratio: float = 1.25) -> list[np.ndarr
 def _drawn_finish_times(fleet: Fleet, updates: int, active: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """As above for random durations: draw until nobody's last job ends before the last delivery that is needed."""
     sums = [np.cumsum(fleet.durations(i, 8, seed=seed)) for i in range(active)]
-    mean = np.array([s[-1] for s in sums]) / 8
-    counts = np.maximum(_jobs_needed(np.maximum(mean, 1e-300), updates), 8)
+    finite = np.array([np.isfinite(s).sum() for s in sums])
+    mean = np.array([s[count - 1] / count if count else np.inf for s, count in zip(sums, finite, strict=True)])
+    # Nobody delivers more than everything, and jobs of no duration must not ask for an endless number.
+    counts = np.clip(_jobs_needed(np.maximum(mean, 1e-300), updates), 8, max(updates, 8))
     short = np.arange(active)
     while len(short):
         for i in short:
             sums[i] = np.cumsum(fleet.durations(int(i), int(counts[i]), seed=seed))
         times = np.concatenate(sums)
-        horizon = np.partition(times, updates - 1)[updates - 1] if len(times) >= updates else np.inf
+        finite_times = times[np.isfinite(times)]
+        enough = len(finite_times) >= updates
+        horizon = np.partition(finite_times, updates - 1)[updates - 1] if enough else np.inf
         # Equal times count too: a job of no duration may still follow at the horizon.
-        short = np.array([i for i in range(active) if sums[i][-1] <= horizon < np.inf or len(times) < updates], np.int64)
-        counts[short] *= 2
+        last = np.array([s[-1] for s in sums])
+        short = np.flatnonzero(np.isfinite(last) & (last <= horizon) & (counts < updates))
+        counts[short] = np.minimum(2 * counts[short], updates)
     return times, np.array([len(s) for s in sums])

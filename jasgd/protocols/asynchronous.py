@@ -146,7 +146,9 @@ class _Server:
 
     def run(self, updates: int) -> tuple[dict[str, Any], Ledger]:
         rows = []
-        version = arrivals = 0
+        version = arrivals = dropped_in_a_row = 0
+        # While nothing is applied no gradient ages in updates; in arrivals, all may age for ever.
+        most_in_a_row = 1000 * (len(self.clocks) + self.jobs)
         waiting: list[int] = []
         for worker in self._first_workers():
             self._assign(worker, 0, 0, 0.0)
@@ -162,9 +164,15 @@ class _Server:
                 self.dropped[worker] += 1
                 self.dropped_seconds[worker] += now - start
                 self.lost_delay += version - read
+                dropped_in_a_row += 1
+                if dropped_in_a_row > most_in_a_row:
+                    raise ValueError(
+                        f"`max_delay` {self.max_delay} drops every gradient after update {version}: "
+                        f"{dropped_in_a_row} arrivals in a row; use a larger one, or age_in='updates'."
+                    )
             else:
                 rows.append((worker, job, read, start, now))
-                version += 1
+                version, dropped_in_a_row = version + 1, 0
             self._finish(worker, now)
             waiting.append(worker)
             if len(waiting) == self.wait_for:

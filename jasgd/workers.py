@@ -1,0 +1,110 @@
+"""A fleet: the workers and how long each of their jobs takes.
+
+Times are float64 seconds on the host. Job ``j`` of worker ``i`` takes the ``j``-th number of worker ``i``'s own random
+stream, so its duration depends on (seed, worker, job) alone: adding workers or changing the protocol changes nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jasgd.power import Power, outages, power
+
+Draw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Fleet:
+    """Workers and their speeds.
+
+    Attributes:
+      num_workers: how many workers there are.
+      draw: ``draw(rng, worker, jobs)`` returns the durations in seconds of the worker's jobs with these consecutive
+        numbers. The worker's stream ``rng`` is read in the order of the jobs; how many are asked for at once must
+        not matter.
+      times: (N,) seconds per job where they never change, else None. Infinite: the worker never answers.
+      powers: computing power over time of the workers that do not always run at full speed.
+      name: how the fleet was made, for results.
+    """
+
+    num_workers: int
+    draw: Draw
+    times: np.ndarray | None = None
+    powers: Mapping[int, Power] = dataclasses.field(default_factory=dict)
+    name: str = "fleet"
+
+    def durations(self, worker: int, count: int, *, seed: int = 0) -> np.ndarray:
+        """The durations of a worker's first ``count`` jobs, at full power.
+
+        Example:
+          >>> jasgd.fleet.fixed([1.0, 2.5]).durations(1, 3)
+          array([2.5, 2.5, 2.5])
+        """
+        return self._checked(worker, self.draw(_stream(seed, worker), worker, np.arange(count)), count)
+
+    def clocks(self, *, seed: int = 0) -> list[Callable[[float], float]]:
+        """One function per worker that starts the worker's next job: start time in, finish time out."""
+        return [_finish(self.power_of(i), self._jobs(i, seed)) for i in range(self.num_workers)]
+
+    def power_of(self, worker: int) -> Power | None:
+        """A worker's power over time; None: always one."""
+        return self.powers.get(worker)
+
+    def with_power(self, worker: int, times: ArrayLike, values: ArrayLike) -> "Fleet":
+        """Let a worker's speed change: ``values[j]`` times the normal speed from ``times[j]`` on.
+
+        Example:
+          >>> fleet = jasgd.fleet.equal(2).with_power(1, [0.0, 10.0], [1.0, 0.25])
+        """
+        return self._with_powers({_checked_worker(worker, self.num_workers): power(times, values)})
+
+    def with_outages(self, intervals: Mapping[int, Iterable[tuple[float, float]]]) -> "Fleet":
+        """Workers that compute nothing for a while; a job that is under way waits and then goes on.
+
+        Args:
+          intervals: for each affected worker its outages ``(begin, end)`` in seconds.
+
+        Example:
+          >>> fleet = jasgd.fleet.equal(3).with_outages({0: [(5.0, 9.0)], 2: [(1.0, float("inf"))]})
+        """
+        return self._with_powers({_checked_worker(i, self.num_workers): outages(v) for i, v in intervals.items()})
+
+    def _with_powers(self, powers: dict[int, Power]) -> "Fleet":
+        twice = sorted(set(powers) & set(self.powers))
+        if twice:
+            raise ValueError(f"worker {twice[0]} has a changing power already; give all its changes in one call.")
+        return dataclasses.replace(self, powers={**self.powers, **powers})
+
+    def _jobs(self, worker: int, seed: int) -> Iterator[float]:
+        rng, first, count = _stream(seed, worker), 0, 16
+        while True:
+            jobs = np.arange(first, first + count)
+            yield from self._checked(worker, self.draw(rng, worker, jobs), count).tolist()
+            first, count = first + count, min(2 * count, 1024)
+
+    def _checked(self, worker: int, durations: np.ndarray, count: int) -> np.ndarray:
+        durations = np.asarray(durations, np.float64)
+        if durations.shape != (count,):
+            raise ValueError(f"`draw` must return {count} durations for worker {worker}, got shape {durations.shape}.")
+        if not np.all(durations >= 0):
+            bad = durations[~(durations >= 0)][0]
+            raise ValueError(f"a job of worker {worker} was given the duration {bad}; durations must not be negative.")
+        return durations
+
+
+def _stream(seed: int, worker: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(worker,)))
+
+
+def _finish(power: Power | None, jobs: Iterator[float]) -> Callable[[float], float]:
+    if power is None:
+        return lambda start: start + next(jobs)
+    return lambda start: power.finish(start, next(jobs))
+
+
+def _checked_worker(worker: int, num_workers: int) -> int:
+    if not 0 <= worker < num_workers:
+        raise ValueError(f"worker {worker} does not exist; this fleet has workers 0 to {num_workers - 1}.")
+    return worker
