@@ -173,72 +173,76 @@ def _gathers(plan: Plan) -> bool:
     return not plan.whole_rounds and not bool(plan.schedule.apply.all())
 
 
-def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, np.ndarray]:
+def chunk_arrays(loop: Loop, plan: Plan, index: int) -> dict[str, Any]:
     """The part of a plan that one call of :func:`step` needs, in arrays of fixed shape.
 
-    Per lane (blocks, block, W): ``worker``, ``job``, ``read_slot``, ``gradient_slot`` (beyond the ring: not stored).
-    Per delivery (rows,): ``lane`` (-1: computed earlier) or, with one lane, ``read_slot``; ``waiting_slot``, ``write_slot``,
-    ``weight``, ``apply`` and what the rule asks for. Per step (blocks * block + 1,): ``first``, the rows applied before it.
+    Per lane (blocks, block, W): ``worker``, ``job`` and, of several lanes, ``read_slot``. Per delivery (rows,):
+    ``write_slot``, ``weight``, ``apply``, what the rule asks for, and ``read_slot`` of one lane or ``lane`` of several.
+    Per step (blocks * block + 1,): ``first``, the rows applied before it. If gradients wait, per step also which lanes
+    are stored where, and whether all its rows are ``fresh``; per row ``fresh`` and ``waiting_slot``.
     """
     schedule, width = plan.schedule, plan.lanes
     steps = -(-plan.chunk_steps // loop.block) * loop.block
     begin, end = index * plan.chunk_steps, min((index + 1) * plan.chunk_steps, plan.steps)
-    lanes: dict[str, np.ndarray] = {}
-    nobody, beyond = ring_rows(plan) - 1, ring_rows(plan)
-    if width == 1:
-        computed = np.arange(begin, end)
-    else:
-        order = plan.by_step
-        computed = order[np.searchsorted(plan.step[order], begin) : np.searchsorted(plan.step[order], end)]
-    position = (plan.step[computed] - begin) * width + plan.lane[computed]
-    for name, column, fill in (
-        ("worker", schedule.worker, 0),
-        ("job", schedule.job, 0),
-        ("read_slot", plan.read_slot, 0),
-        ("gradient_slot", np.where(plan.gradient_slot[computed] < 0, beyond, plan.gradient_slot[computed]), None),
-    ):
-        padded = np.full(steps * width, beyond if fill is None else fill, np.int32)
-        padded[position] = column if fill is None else column[computed]
-        lanes[name] = padded.reshape(steps // loop.block, loop.block, width)
-    first = np.full(steps + 1, plan.first[end], np.int64)
-    first[: end - begin + 1] = plan.first[begin : end + 1]
+    blocks = (steps // loop.block, loop.block)
+    computed = np.arange(begin, end) if width == 1 else plan.computed_between(begin, end)
+    step, lane = plan.step[computed] - begin, plan.lane[computed]
+
+    def per_lane(column: np.ndarray, where: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        padded = np.zeros((steps, width), np.int32)
+        padded[where] = column
+        return padded.reshape(*blocks, width)
+
+    lanes = {name: per_lane(getattr(schedule, name)[computed], (step, lane)) for name in ("worker", "job")}
+    if width > 1:
+        lanes["read_slot"] = per_lane(plan.read_slot[computed], (step, lane))
     rows = slice(int(plan.first[begin]), int(plan.first[end]))
     fresh = plan.gradient_slot[rows] < 0
+    if loop.stores:
+        stored = np.flatnonzero(plan.gradient_slot[computed] >= 0)
+        counts = np.bincount(step[stored], minlength=steps)
+        place = np.arange(len(stored)) - (np.cumsum(counts) - counts)[step[stored]]
+        lanes["store_slot"] = per_lane(plan.gradient_slot[computed[stored]], (step[stored], place))
+        lanes["store_lane"] = per_lane(lane[stored], (step[stored], place))
+        lanes["stores"] = counts.astype(np.int32).reshape(blocks)
+        all_fresh = np.ones(steps, np.bool_)
+        all_fresh[plan.applied[rows][~fresh] - begin] = False
+        lanes["all_fresh"] = all_fresh.reshape(blocks)
+    first = np.full(steps + 1, plan.first[end], np.int64)
+    first[: end - begin + 1] = plan.first[begin : end + 1]
+    nobody = ring_rows(plan) - 1
     columns = {
-        "lane": np.where(fresh, plan.lane[rows], -1),
-        "waiting_slot": np.where(fresh, 0, plan.gradient_slot[rows]),
-        "read_slot": plan.read_slot[rows],
         "write_slot": np.where(plan.write_slot[rows] < plan.slots, plan.write_slot[rows], nobody),
-        "weight": schedule.weight[rows],
-        "apply": schedule.apply[rows],
         "worker": schedule.worker[rows],
         "delay": schedule.delay[rows],
         "step": schedule.version[rows],
         "duration": schedule.duration[rows],
         "time": schedule.time[rows],
     }
-    needed = ["write_slot", *loop.extra_args]
-    needed += ["lane"] if width > 1 else ["read_slot"]
-    needed += ["waiting_slot"] if loop.stores else []
-    needed += ["weight"] if loop.weighted or loop.whole_rounds else []
-    needed += ["apply"] if loop.gathers else []
-    real = jax.dtypes.canonicalize_dtype(np.float64)
-    delivered: dict[str, np.ndarray] = {}
-    for name in needed:
-        column = columns[name]
-        kind = {"f": real if name != "weight" else np.float32, "b": np.bool_}.get(column.dtype.kind, np.int32)
-        delivered[name] = np.zeros(plan.rows_per_chunk, kind)
-        delivered[name][: len(column)] = column
-    if not loop.stores:
-        del lanes["gradient_slot"]
+    needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
     if width == 1:
-        del lanes["read_slot"]
+        needed["read_slot"] = plan.read_slot[rows]
+    else:
+        needed["lane"] = plan.lane[rows]
+    if loop.stores:
+        needed |= {"fresh": fresh, "waiting_slot": np.maximum(plan.gradient_slot[rows], 0)}
+    if loop.weighted or loop.whole_rounds:
+        needed["weight"] = schedule.weight[rows]
+    if loop.gathers:
+        needed["apply"] = schedule.apply[rows]
     return {
         "lanes": lanes,
-        "rows": delivered,
+        "rows": {name: _padded(column, plan.rows_per_chunk) for name, column in needed.items()},
         "first": (first - first[0]).astype(np.int32),
         "steps": np.int32(end - begin),
     }
+
+
+def _padded(column: np.ndarray, length: int) -> np.ndarray:
+    narrow = column.astype(np.int32) if column.dtype.kind == "i" else column
+    padded = np.zeros(length, jax.dtypes.canonicalize_dtype(narrow.dtype))
+    padded[: len(column)] = narrow
+    return padded
 
 
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
@@ -298,17 +302,28 @@ def _lanes(
     """W gradients at once, then all deliveries that are ready, one after the other."""
     snapshots = ring.gather(state.ring, lane["read_slot"])
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
-    if loop.stores:
-        state = dataclasses.replace(state, ring=ring.scatter(state.ring, lane["gradient_slot"], gradients))
 
-    def deliver(index: jax.Array, state: State) -> State:
+    def deliver_fresh(index: jax.Array, state: State) -> State:
         row = _row(rows, index)
-        gradient = ring.read(gradients, jnp.maximum(row["lane"], 0))
-        if loop.stores:
-            gradient = jax.lax.cond(row["lane"] >= 0, lambda: gradient, lambda: ring.read(state.ring, row["waiting_slot"]))
+        return _deliver(loop, numbers, state, row, ring.read(gradients, row["lane"]), None)
+
+    if not loop.stores:
+        return jax.lax.fori_loop(begin, end, deliver_fresh, state)
+
+    def store(index: jax.Array, slots: optax.Params) -> optax.Params:
+        return ring.write(slots, lane["store_slot"][index], ring.read(gradients, lane["store_lane"][index]))
+
+    def deliver_any(index: jax.Array, state: State) -> State:
+        row = _row(rows, index)
+        fresh, waiting = ring.read(gradients, row["lane"]), ring.read(state.ring, row["waiting_slot"])
+        gradient = jax.tree.map(functools.partial(jnp.where, row["fresh"]), fresh, waiting)
         return _deliver(loop, numbers, state, row, gradient, None)
 
-    return jax.lax.fori_loop(begin, end, deliver, state)
+    # Few steps have gradients that wait: these loops mostly run zero times, which costs next to nothing.
+    state = dataclasses.replace(state, ring=jax.lax.fori_loop(0, lane["stores"], store, state.ring))
+    middle = jnp.where(lane["all_fresh"], end, begin)
+    state = jax.lax.fori_loop(begin, middle, deliver_fresh, state)
+    return jax.lax.fori_loop(middle, end, deliver_any, state)
 
 
 def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, lane: Any, batch: Any) -> State:

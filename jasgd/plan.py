@@ -54,9 +54,16 @@ class Plan:
     record_slots: np.ndarray
 
     @functools.cached_property
-    def by_step(self) -> np.ndarray:
-        """(K,) the deliveries in the order in which they are computed."""
+    def _by_step(self) -> np.ndarray:
         return np.argsort(self.step, kind="stable")
+
+    @functools.cached_property
+    def _computed_before(self) -> np.ndarray:
+        return np.searchsorted(self.step[self._by_step], np.arange(self.steps + 1))
+
+    def computed_between(self, begin: int, end: int) -> np.ndarray:
+        """The deliveries whose gradients the steps ``begin`` to ``end - 1`` compute, step by step."""
+        return self._by_step[self._computed_before[begin] : self._computed_before[end]]
 
     @property
     def chunks(self) -> int:

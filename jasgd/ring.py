@@ -39,8 +39,3 @@ def write(ring: optax.Params, slot: jax.Array, value: optax.Params) -> optax.Par
         return jax.lax.dynamic_update_slice(rows, leaf[None], start)
 
     return jax.tree.map(put, ring, value)
-
-
-def scatter(ring: optax.Params, slots: jax.Array, values: optax.Params) -> optax.Params:
-    """Replace the contents of several slots; slots beyond the ring are left out."""
-    return jax.tree.map(lambda rows, stack: rows.at[slots].set(stack, mode="drop"), ring, values)
