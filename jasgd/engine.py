@@ -143,7 +143,10 @@ def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gather
 
 def ring_rows(plan: Plan) -> int:
     """Rows of the ring: the slots, rounded up so that similar plans share a shape, and one for what nobody reads."""
-    return min(plan.schedule.num_workers, _power_of_two(plan.slots)) + _power_of_two(plan.records_per_chunk) + 1
+    rounded = _power_of_two(plan.slots)
+    # Workers with one job each need one slot each; drawn delays may need more.
+    tight = min(plan.schedule.num_workers, rounded) + _power_of_two(plan.records_per_chunk)
+    return (tight if tight >= plan.slots else rounded) + 1
 
 
 def _power_of_two(count: int) -> int:

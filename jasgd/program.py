@@ -84,7 +84,7 @@ def trace(function: Callable[..., Any], *args: Any, lift_numbers: bool = False) 
         debug_info=jaxpr.debug_info.with_unknown_names(),
     )
     out_tree = jax.tree.structure(shapes)
-    structure = (str(jaxpr), jax.tree.structure(args), out_tree, tuple(id(c) for c in _inner_constants(jaxpr)))
+    structure = (str(jaxpr), jax.tree.structure(args), out_tree, tuple(_constants(jaxpr)))
     numbers = [jnp.asarray(value) for value in (*closed.consts, *lifted)]
     return Program(jex.ClosedJaxpr(jaxpr, ()), structure, out_tree, used), numbers
 
@@ -96,14 +96,14 @@ def _is_number(literal: jex.Literal) -> bool:
     return bool(np.isfinite(value)) and value != 0  # zeros stay: compilers simplify with them
 
 
-def _inner_constants(jaxpr: jex.Jaxpr) -> Iterator[Any]:
-    """Arrays held by functions inside the function: these are compared by identity."""
+def _constants(jaxpr: jex.Jaxpr) -> Iterator[Hashable]:
+    """What the printed program may not show in full: literals, by value, and arrays held by inner functions, by identity."""
     for eqn in jaxpr.eqns:
-        for parameter in jax.tree.leaves(
-            list(eqn.params.values()), is_leaf=lambda p: isinstance(p, jex.ClosedJaxpr | jex.Jaxpr)
-        ):
+        yield from (np.asarray(atom.val).tobytes() for atom in eqn.invars if isinstance(atom, jex.Literal))
+        inner = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: isinstance(p, jex.ClosedJaxpr | jex.Jaxpr))
+        for parameter in inner:
             if isinstance(parameter, jex.ClosedJaxpr):
-                yield from parameter.consts
-                yield from _inner_constants(parameter.jaxpr)
+                yield from map(id, parameter.consts)
+                yield from _constants(parameter.jaxpr)
             elif isinstance(parameter, jex.Jaxpr):
-                yield from _inner_constants(parameter)
+                yield from _constants(parameter)

@@ -96,6 +96,18 @@ def test_gathered_rows_equal_the_reference(lanes):
     np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("workers", "delay"), [(1, 16), (3, 40), (2, 1)])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_drawn_delays_may_need_more_slots_than_workers(workers, delay, lanes):
+    """A ring as deep as the largest delay, whatever the number of workers."""
+    schedule = jasgd.protocols.delays(workers, 120, delay)
+    points = jasgd.reference.replay(QUADRATIC, optax.sgd(0.02), schedule, key=KEY)
+    run = jasgd.simulate(QUADRATIC, optax.sgd(0.02), schedule, key=KEY, lanes=lanes, every=9)
+    np.testing.assert_allclose(run.params, points[-1], atol=1e-5)
+    losses = [float(QUADRATIC.metrics(points[v])["loss"]) for v in run.history["version"]]
+    np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-4)
+
+
 def test_lanes_and_chunks_do_not_matter():
     """Any W and any number of steps per chunk give the same points, to rounding."""
     schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(12, 0.7), 300)
