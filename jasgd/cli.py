@@ -31,7 +31,7 @@ def main() -> None:
     except (ValueError, MemoryError, OSError, ImportError) as error:
         sys.exit(f"jasgd: {error}")
     except KeyboardInterrupt:
-        sys.exit("jasgd: interrupted; nothing was written.")
+        sys.exit("jasgd: interrupted.")
 
 
 def _bench(arguments: list[str]) -> int:

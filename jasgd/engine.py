@@ -32,7 +32,7 @@ class State:
 
     params: optax.Params  # the server's current point
     rule_state: optax.OptState
-    ring: optax.Params  # leaves (S + 1, *leaf.shape): snapshots and gradients that somebody still needs
+    ring: optax.Params  # leaves (rows, *leaf.shape): snapshots and gradients that somebody still needs
     gathered: optax.Updates | None  # weighted sum of the gradients of an unfinished server step
 
 
@@ -99,8 +99,7 @@ def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.P
     batch = jax.eval_shape(problem.sample, key, worker)
     gradient, gradient_numbers = trace(problem.gradient, params, batch)
     gradients = jax.eval_shape(problem.gradient, params, batch)
-    if str(jax.tree.structure(gradients)) != str(jax.tree.structure(params)):
-        raise ValueError("the gradient must have the structure of the parameters.")
+    _require_alike(gradients, params)
     real = jnp.zeros(()).dtype
     extra = {name: jax.ShapeDtypeStruct((), real if name in ("duration", "time") else jnp.int32) for name in EXTRA_ARGS}
 
@@ -124,6 +123,19 @@ def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.P
     )
 
 
+def _require_alike(gradients: Any, params: Any) -> None:
+    """A gradient has the structure, the shapes and the dtypes of the parameters."""
+    (expected, tree), (got, other) = (jax.tree_util.tree_flatten_with_path(t) for t in (params, gradients))
+    if str(tree) != str(other):
+        raise ValueError(f"the gradient must have the structure of the parameters {tree}, got {other}.")
+    for (path, leaf), (_, gradient) in zip(expected, got, strict=True):
+        if (leaf.shape, leaf.dtype) != (gradient.shape, gradient.dtype):
+            raise ValueError(
+                f"the gradient of params{jax.tree_util.keystr(path)} must be {leaf.dtype}{list(leaf.shape)}, "
+                f"got {gradient.dtype}{list(gradient.shape)}."
+            )
+
+
 def tree_bytes(tree: Any) -> int:
     """Bytes of all arrays of a tree."""
     return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
@@ -131,14 +143,21 @@ def tree_bytes(tree: Any) -> int:
 
 def init(program: Traced, plan: Plan) -> State:
     """The state at version 0. Arrays are copied, so that later states may reuse the memory of earlier ones."""
+    if ring_rows(plan) <= plan.slots:
+        raise RuntimeError(f"the ring has {ring_rows(plan)} rows for {plan.slots} slots. Please report this schedule.")
     return _init(program.params, program.rule_state, rows=ring_rows(plan), gathers=_gathers(plan))
 
 
 @functools.partial(jax.jit, static_argnames=("rows", "gathers"))
 def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool) -> State:
     copied = jax.tree.map(jnp.copy, (params, rule_state))
-    gathered = jax.tree.map(jnp.zeros_like, params) if gathers else None
+    gathered = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, sum_dtype(leaf)), params) if gathers else None
     return State(params=copied[0], rule_state=copied[1], ring=ring.init(params, rows), gathered=gathered)
+
+
+def sum_dtype(leaf: jax.Array) -> jnp.dtype:
+    """Where gradients are weighted and summed: at least single precision, whatever the parameters have."""
+    return jnp.promote_types(leaf.dtype, jnp.float32)
 
 
 def ring_rows(plan: Plan) -> int:
@@ -167,7 +186,7 @@ def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samp
         block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
         stores=bool((plan.gradient_slot >= 0).any()),
         gathers=_gathers(plan),
-        weighted=bool((plan.schedule.weight != 1).any()),
+        weighted=not plan.whole_rounds and bool((plan.schedule.weight != 1).any()),
         whole_rounds=plan.whole_rounds,
     )
 
@@ -334,7 +353,9 @@ def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Arr
     snapshots = ring.gather(state.ring, lane["read_slot"])
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
-    gradient = jax.tree.map(lambda g: jnp.tensordot(weight.astype(g.dtype), g, axes=1), gradients)
+    gradient = jax.tree.map(
+        lambda g: jnp.tensordot(weight.astype(sum_dtype(g)), g.astype(sum_dtype(g)), axes=1).astype(g.dtype), gradients
+    )
     row = _row({name: column for name, column in rows.items() if name != "weight"}, begin + loop.lanes - 1)
     return _deliver(loop, numbers, state, row, gradient, None)
 
@@ -343,14 +364,18 @@ def _deliver(
     loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any
 ) -> State:
     """Use one gradient: gather it, or step with it and keep the new version where its readers will look."""
-    if "weight" in row:
-        gradient = jax.tree.map(lambda g: row["weight"].astype(g.dtype) * g, gradient)
     if not loop.gathers:
+        if "weight" in row:
+            gradient = jax.tree.map(lambda g: (row["weight"] * g.astype(sum_dtype(g))).astype(g.dtype), gradient)
         return _update(loop, numbers, state, row, gradient, snapshot)
-    gathered = jax.tree.map(jnp.add, state.gathered, gradient)
+    weight = row.get("weight", jnp.float32(1))
+    gathered = jax.tree.map(
+        lambda total, g: total + weight.astype(total.dtype) * g.astype(total.dtype), state.gathered, gradient
+    )
 
     def apply() -> State:
-        new = _update(loop, numbers, state, row, gathered, snapshot)
+        whole = jax.tree.map(lambda total, g: total.astype(g.dtype), gathered, gradient)
+        new = _update(loop, numbers, state, row, whole, snapshot)
         return dataclasses.replace(new, gathered=jax.tree.map(jnp.zeros_like, gathered))
 
     return jax.lax.cond(row["apply"], apply, lambda: dataclasses.replace(state, gathered=gathered))

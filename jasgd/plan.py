@@ -272,6 +272,8 @@ def _validate(plan: Plan) -> None:
 
     right = np.array_equal(holds(plan.read_slot, 2 * at_step[plan.step]), schedule.read)
     right &= np.array_equal(holds(plan.gradient_slot[waits], 2 * at_delivery[waits]), -1 - np.flatnonzero(waits))
+    chunk_end = np.minimum((plan.record_chunks + 1) * plan.chunk_steps, len(plan.first) - 1)
+    right &= np.array_equal(holds(plan.record_slots, 2 * at_step[chunk_end]), plan.record_versions)
     right &= bool((plan.step <= plan.applied).all() and (np.diff(plan.applied) >= 0).all())
     right &= bool((np.bincount(plan.step) <= plan.lanes).all()) and bool((waits | (plan.step == plan.applied)).all())
     if not right:

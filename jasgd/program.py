@@ -63,9 +63,7 @@ def trace(function: Callable[..., Any], *args: Any, lift_numbers: bool = False) 
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     jaxpr = closed.jaxpr
-    used_vars = {v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, jex.Var)}
-    used_vars |= {v for v in jaxpr.outvars if isinstance(v, jex.Var)}
-    used = tuple(v in used_vars for v in jaxpr.invars)
+    used = _used(jaxpr)
     lifted_vars: list[jex.Var] = []
     lifted: list[Any] = []
 
@@ -96,14 +94,34 @@ def _is_number(literal: jex.Literal) -> bool:
     return bool(np.isfinite(value)) and value != 0  # zeros stay: compilers simplify with them
 
 
+def _used(jaxpr: jex.Jaxpr) -> tuple[bool, ...]:
+    """For every input, whether it is looked at; jitted functions inside are looked into."""
+    used = {v for v in jaxpr.outvars if isinstance(v, jex.Var)}
+    for eqn in jaxpr.eqns:
+        looked_at = (True,) * len(eqn.invars)
+        if eqn.primitive.name in ("jit", "pjit"):
+            looked_at = _used(eqn.params["jaxpr"].jaxpr)
+        used |= {v for v, look in zip(eqn.invars, looked_at, strict=True) if look and isinstance(v, jex.Var)}
+    return tuple(v in used for v in jaxpr.invars)
+
+
 def _constants(jaxpr: jex.Jaxpr) -> Iterator[Hashable]:
-    """What the printed program may not show in full: literals, by value, and arrays held by inner functions, by identity."""
+    """What the printed program does not show in full.
+
+    Literals and arrays by value; arrays held by inner functions, and Python functions that are called back, by identity.
+    """
     for eqn in jaxpr.eqns:
         yield from (np.asarray(atom.val).tobytes() for atom in eqn.invars if isinstance(atom, jex.Literal))
         inner = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: isinstance(p, jex.ClosedJaxpr | jex.Jaxpr))
+        # Rules for derivatives are traced anew each time, but nothing is differentiated any more.
+        differentiable = eqn.primitive.name.startswith(("custom_jvp", "custom_vjp"))
         for parameter in inner:
             if isinstance(parameter, jex.ClosedJaxpr):
                 yield from map(id, parameter.consts)
                 yield from _constants(parameter.jaxpr)
             elif isinstance(parameter, jex.Jaxpr):
                 yield from _constants(parameter)
+            elif isinstance(parameter, np.ndarray | jax.Array):
+                yield np.asarray(parameter).tobytes()
+            elif callable(parameter) and not isinstance(parameter, type) and not differentiable:
+                yield id(parameter)

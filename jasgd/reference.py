@@ -176,13 +176,15 @@ class _Server:
         self, worker: int, job: int, read: int, *, start: float, now: float, weight: float = 1.0, apply: bool = True
     ) -> None:
         gradient = self.gradient(self.points[read], jnp.int32(worker), jnp.int32(job))
-        gradient = jax.tree.map(lambda g: jnp.asarray(weight, g.dtype) * g, gradient)
+        # Sums are taken in single precision at least, and rounded once.
+        summed = jax.tree.map(lambda g: weight * g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
         if self.gathered is not None:
-            gradient = jax.tree.map(jnp.add, self.gathered, gradient)
+            summed = jax.tree.map(jnp.add, self.gathered, summed)
         if not apply:
-            self.gathered = gradient
+            self.gathered = summed
             return
         self.gathered = None
+        gradient = jax.tree.map(lambda total, g: total.astype(g.dtype), summed, gradient)
         updates, self.rule_state = self.rule.update(
             gradient,
             self.rule_state,

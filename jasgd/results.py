@@ -1,6 +1,7 @@
 """What is stored with every result, and labelled arrays on disk."""
 
 import datetime
+import functools
 import json
 import os
 import platform
@@ -83,6 +84,7 @@ def save_dataset(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> Non
     os.replace(partial, path)
 
 
+@functools.cache
 def _git_revision() -> str:
     """The revision of the sources in use, if they are a checkout."""
     here = os.path.dirname(os.path.abspath(__file__))

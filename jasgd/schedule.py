@@ -90,7 +90,10 @@ class Schedule:
             column = np.asarray(getattr(self, name))
             if column.ndim != 1 or len(column) != len(np.asarray(self.worker)):
                 raise ValueError(f"column `{name}` must be flat and as long as `worker`, got shape {column.shape}.")
-            object.__setattr__(self, name, column.astype(dtype, copy=False))
+            typed: np.ndarray = column.astype(dtype, copy=False)
+            if dtype in (np.int32, np.bool_) and not np.array_equal(typed, column):
+                raise ValueError(f"column `{name}` must hold values of type {np.dtype(dtype)}; some would be changed by it.")
+            object.__setattr__(self, name, typed)
 
     def __len__(self) -> int:
         """Number of deliveries."""
@@ -147,6 +150,9 @@ class Schedule:
         ]
         for law, holds in laws:
             _require(law, holds)
+        order = np.lexsort((self.job, self.worker))
+        twice = (np.diff(self.worker[order]) == 0) & (np.diff(self.job[order]) == 0)
+        _require("a (worker, job) pair must occur once", ~np.append(False, twice)[: len(self)], order)
         if len(self) and not self.apply[-1]:
             raise ValueError("the last row must have `apply` set: its gradient would never be used.")
         if self.clock == "seconds":
@@ -163,9 +169,6 @@ class Schedule:
         _require("rows at the same time must be ordered by worker", ~np.append(False, same_time)[: len(self)])
         order = np.lexsort((self.job, self.worker))
         same_worker = np.diff(self.worker[order]) == 0
-        _require(
-            "a (worker, job) pair must occur once", ~np.append(False, same_worker & (np.diff(self.job[order]) == 0)), order
-        )
         if not self.parallel:
             early = same_worker & (self.start[order][1:] < self.time[order][:-1])
             _require("a worker must finish one job before it starts the next", ~np.append(False, early)[: len(self)], order)
@@ -213,8 +216,8 @@ class Schedule:
           >>> len(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100).first_updates(10))
           10
         """
-        if not 0 <= updates <= self.updates:
-            raise ValueError(f"`updates` must lie between 0 and {self.updates}, got {updates}.")
+        if updates != int(updates) or not 0 <= updates <= self.updates:
+            raise ValueError(f"`updates` must be a whole number between 0 and {self.updates}, got {updates}.")
         rows = int(np.searchsorted(np.cumsum(self.apply), updates, side="left")) + 1 if updates else 0
         return self._head(rows)
 
@@ -225,11 +228,14 @@ class Schedule:
           >>> jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100).until(2.5).updates
           8
         """
+        if np.isnan(time):
+            raise ValueError("`time` must be a number of seconds, got nan.")
         return self.first_updates(int(np.searchsorted(self.version_time, time, side="right")) - 1 if time >= 0 else 0)
 
     def _head(self, rows: int) -> "Schedule":
         columns = {name: getattr(self, name)[:rows] for name in _COLUMNS}
-        return dataclasses.replace(self, **columns, ledger=None, jobs_in_flight=None)
+        arguments = {**self.arguments, "cut_to_rows": rows}
+        return dataclasses.replace(self, **columns, arguments=arguments, ledger=None, jobs_in_flight=None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule to a compressed ``.npz`` file.

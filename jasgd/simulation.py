@@ -102,15 +102,16 @@ def simulate(
     _check(problem, rule, schedule, key, every, times, lanes)
     init_key, job_key = jax.random.split(key)
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
+    _check_params(params)
+    _check_metrics(problem, params)
     program = engine.traced(problem, rule, params, job_key)
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     metrics, metric_numbers = trace(problem.metrics, params)
     versions, record_times = _record_points(schedule, every, times)
+    distinct = np.unique(versions)
     lanes = lanes or choose_lanes(program, schedule, room=_room_for_lanes(program))
-    compiled = plan(
-        schedule, lanes, chunk_steps=_chunk_steps(program, schedule, lanes, len(versions)), record_versions=versions
-    )
+    compiled = plan(schedule, lanes, chunk_steps=_chunk_steps(program, schedule, lanes, distinct), record_versions=distinct)
     _refuse_if_too_large(program, compiled)
     loop = engine.loop_of(program, compiled)
     recorder = _Recorder(metrics, metric_numbers, compiled)
@@ -124,7 +125,7 @@ def simulate(
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
         else:
             recorder.finish()
-    history, diverged, message = recorder.result(record_times)
+    history, diverged, message = recorder.result(versions, record_times)
     jax.block_until_ready(state.params)
     return Run(
         history=history,
@@ -143,6 +144,8 @@ def simulate(
             clock=schedule.clock,
             key=jax.random.key_data(key).tolist(),
             lanes=lanes,
+            every=every,
+            times=None if record_times is None else record_times.tolist(),
         ),
     )
 
@@ -163,62 +166,68 @@ class _Recorder:
     def record(self, chunk: int, state: engine.State) -> bool:
         """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
         wanted = np.flatnonzero(self.plan.record_chunks == chunk)
-        slots = np.zeros(self.plan.records_per_chunk, np.int32)
-        slots[: len(wanted)] = self.plan.record_slots[wanted]
-        self.pending.append((chunk, wanted, _evaluate(self.metrics, self.numbers, state.ring, slots, state.params)))
+        answer = None
+        if len(wanted):
+            slots = np.zeros(self.plan.records_per_chunk, np.int32)
+            slots[: len(wanted)] = self.plan.record_slots[wanted]
+            answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
+        self.pending.append((chunk, wanted, (answer, _all_finite(state.params))))
         if len(self.pending) > 1:
             self._take()
         return self.broken is None
 
     def finish(self) -> None:
+        """Take what has been asked for."""
         while self.pending and self.broken is None:
             self._take()
 
     def _take(self) -> None:
         chunk, wanted, answer = self.pending.pop(0)
-        rows, finite, still_finite = jax.device_get(answer)
+        records, still_finite = jax.device_get(answer)
         plan = self.plan
         for i, record in enumerate(wanted):
+            rows, finite = records
+            before = self.versions[-1] if self.versions else 0
             self.versions.append(int(plan.record_versions[record]))
             self.rows.append({name: column[i] for name, column in rows.items()})
             if not finite[i]:
-                self.broken = (self.versions[-2] if i or len(self.versions) > 1 else 0, self.versions[-1])
+                self.broken = (before, self.versions[-1])
                 return
         if not still_finite:
-            end = int(plan.first[min((chunk + 1) * plan.chunk_steps, plan.steps)]) if chunk >= 0 else 0
-            version = int(plan.schedule.version[end - 1] + plan.schedule.apply[end - 1]) if end else 0
-            self.broken = (self.versions[-1], version)
+            end = int(plan.first[min((chunk + 1) * plan.chunk_steps, plan.steps)])
+            self.broken = (self.versions[-1], int(plan.schedule.version[end - 1] + plan.schedule.apply[end - 1]))
 
-    def result(self, record_times: np.ndarray | None) -> tuple[dict[str, np.ndarray], bool, str]:
-        versions = np.array(self.versions, np.int64)
-        at = self.plan.schedule.version_time[versions]
-        if record_times is not None:
-            at = record_times[: len(versions)]
-        history = {"version": versions, "time": at}
-        history |= {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
+    def result(self, versions: np.ndarray, times: np.ndarray | None) -> tuple[dict[str, np.ndarray], bool, str]:
+        """The history of the wanted versions, whether the run diverged, and how it ended."""
+        versions = versions[versions <= self.versions[-1]]
+        version_time = self.plan.schedule.version_time
+        history = {"version": versions, "time": version_time[versions] if times is None else times[: len(versions)]}
+        row = np.searchsorted(self.versions, versions)
+        history |= {name: np.array([r[name] for r in self.rows])[row] for name in self.rows[0]}
         if self.broken is None:
             return history, False, f"finished after {self.plan.schedule.updates} updates."
         low, high = self.broken
         message = (
             f"diverged: the parameters are finite at version {low} and not at version {high} "
-            f"(simulated time {self.plan.schedule.version_time[high]:.6g}); try a smaller step size."
+            f"(simulated time {version_time[high]:.6g}); try a smaller step size."
         )
         return history, True, message
 
 
 @functools.partial(jax.jit, static_argnames="metrics")
 def _evaluate(
-    metrics: Program, numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array, params: optax.Params
-) -> tuple[Mapping[str, jax.Array], jax.Array, jax.Array]:
-    """Metrics of the recorded versions, whether each is finite, and whether the server's point is."""
+    metrics: Program, numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array
+) -> tuple[Mapping[str, jax.Array], jax.Array]:
+    """Metrics of the recorded versions, and whether each is finite."""
 
     def one(slot: jax.Array) -> tuple[Any, jax.Array]:
         version = ring.read(snapshots, slot)
         return metrics(numbers, version), _all_finite(version)
 
-    return *jax.lax.map(one, slots), _all_finite(params)
+    return jax.lax.map(one, slots)
 
 
+@jax.jit
 def _all_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
@@ -232,29 +241,46 @@ def _check(
     times: Any,
     lanes: int | None,
 ) -> None:
+    if not isinstance(problem, Problem):
+        raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
     if not isinstance(rule, optax.GradientTransformation):
         raise TypeError(f"`rule` must be an Optax transformation such as optax.sgd(0.1), got {rule!r}.")
     if not isinstance(schedule, Schedule):
         raise TypeError(f"`schedule` must be a jasgd.Schedule, e.g. of jasgd.protocols.asynchronous; got {schedule!r}.")
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
         raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {key!r}.")
-    if not len(schedule) or not schedule.apply[-1]:
-        raise ValueError("the schedule must end with a server step; schedule.verify() says more.")
+    if not len(schedule):
+        raise ValueError("the schedule is empty: it must end with a server step.")
+    schedule.verify()
     if problem.num_workers is not None and schedule.num_workers > problem.num_workers:
         raise ValueError(
             f"the schedule has {schedule.num_workers} workers but the problem has data for {problem.num_workers}; "
             "make the problem with as many shards as workers."
         )
-    if schedule.worker.min() < 0 or schedule.worker.max() >= schedule.num_workers:
-        raise ValueError("the schedule names a worker that does not exist; schedule.verify() says more.")
-    if schedule.read.min() < 0 or schedule.delay.min() < 0:
-        raise ValueError("the schedule reads a version before it exists; schedule.verify() says more.")
     if every is not None and times is not None:
         raise ValueError("give either `every` or `times`, not both.")
     if every is not None and (isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1):
         raise ValueError(f"`every` must be a positive whole number of server versions, got {every!r}.")
     if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1):
         raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
+
+
+def _check_params(params: optax.Params) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = f"params{jax.tree_util.keystr(path)}"
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"parameters must be real numbers of floating point, but {name} is {leaf.dtype}.")
+        if not bool(jnp.isfinite(leaf).all()):
+            raise ValueError(f"parameters must be finite at the start, but {name} is not.")
+
+
+def _check_metrics(problem: Problem, params: optax.Params) -> None:
+    metrics = jax.eval_shape(problem.metrics, params)
+    if not isinstance(metrics, Mapping) or not {"loss", "grad_norm"} <= set(metrics):
+        raise ValueError(f"`problem.metrics` must return a dict with at least `loss` and `grad_norm`, got {metrics}.")
+    for name, value in metrics.items():
+        if name in ("version", "time") or getattr(value, "shape", None) != ():
+            raise ValueError(f"`problem.metrics` must return scalars, none called `version` or `time`; got {name}: {value}.")
 
 
 def _record_points(schedule: Schedule, every: int | None, times: Any) -> tuple[np.ndarray, np.ndarray | None]:
@@ -266,17 +292,20 @@ def _record_points(schedule: Schedule, every: int | None, times: Any) -> tuple[n
     end = schedule.time[-1]
     if wanted.ndim != 1 or not np.all(np.diff(wanted, prepend=0.0) >= 0) or np.any(wanted > end):
         raise ValueError(f"`times` must increase from 0 to at most {end:.6g}, the end of the schedule, got {times!r}.")
-    wanted = np.concatenate([[0.0], wanted[(wanted > 0) & (wanted < end)], [end]])
-    return np.searchsorted(schedule.version_time, wanted, side="right") - 1, wanted
+    wanted = np.concatenate([wanted[(wanted > 0) & (wanted < end)], [end]])
+    at = np.searchsorted(schedule.version_time, wanted, side="right") - 1
+    return np.concatenate([[0], at]), np.concatenate([[0.0], wanted])
 
 
-def _chunk_steps(program: engine.Traced, schedule: Schedule, lanes: int, records: int) -> int:
-    """Steps per chunk: about half a second of work, and not too many records."""
-    deliveries = _CHUNK_SECONDS / seconds_per_delivery(program)
-    most_records = max(1, min(_MOST_RECORDS, _RECORD_BYTES // max(engine.tree_bytes(program.params), 1)))
-    deliveries = min(deliveries, most_records * len(schedule) / records, len(schedule))
-    steps = max(1, int(deliveries / lanes))
-    return 1 << (steps.bit_length() - 1)  # a power of two, so that similar schedules share a shape
+def _chunk_steps(program: engine.Traced, schedule: Schedule, lanes: int, records: np.ndarray) -> int:
+    """Steps per chunk: about half a second of work, a power of two, and not too many records in any chunk."""
+    deliveries = min(_CHUNK_SECONDS / seconds_per_delivery(program), len(schedule))
+    steps = 1 << (max(1, int(deliveries / lanes)).bit_length() - 1)
+    most = max(1, min(_MOST_RECORDS, _RECORD_BYTES // max(engine.tree_bytes(program.params), 1)))
+    row = np.searchsorted(np.cumsum(schedule.apply), records)
+    while steps > 1 and np.bincount(row // (steps * lanes)).max() > most:
+        steps //= 2
+    return steps
 
 
 def _room_for_lanes(program: engine.Traced) -> int:

@@ -15,7 +15,7 @@ class Summary:
 
     Attributes:
       deliveries, updates, workers, delivering: gradients used, server steps, workers, workers that were heard of.
-      seconds: simulated time (server steps where delays were drawn).
+      clock, seconds: simulated time, and whether it counts "seconds" or server "steps".
       mean_delay, max_delay, delay_quantiles: of the rows; quantiles at 10, 50, 90 and 99 percent.
       updates_per_worker: smallest, median and largest number of rows of a worker.
       concurrency: mean number of jobs under way that are used in the end.

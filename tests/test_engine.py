@@ -238,6 +238,17 @@ def test_parameters_keep_their_dtype(dtype):
     assert float(jnp.linalg.norm(run.params.astype(jnp.float32))) < 2.75
 
 
+@pytest.mark.parametrize("lanes", [1, 7, 500])
+def test_sums_of_low_precision_gradients_are_exact(lanes):
+    """The mean of 500 equal bfloat16 gradients is that gradient, however it is summed."""
+    problem = dataclasses.replace(QUADRATIC, gradient=lambda params, batch: jnp.ones_like(params))
+    schedule = jasgd.protocols.delays(500, 2, 0, every_worker=True)
+    start = jnp.ones(8, jnp.bfloat16)
+    run = jasgd.simulate(problem, optax.sgd(0.5), schedule, key=KEY, params=start, lanes=lanes)
+    assert run.params.tolist() == [0.0] * 8
+    assert jasgd.reference.replay(problem, optax.sgd(0.5), schedule, key=KEY, params=start)[-1].tolist() == [0.0] * 8
+
+
 def test_stale_params_are_the_snapshot():
     """A rule may ask for the point its gradient was computed at."""
 

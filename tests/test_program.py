@@ -66,3 +66,26 @@ def test_unused_arguments_are_known():
     """Whether a function looks at an argument, leaf by leaf, also when it only returns it."""
     program, _ = trace(lambda x, y, z: (x["a"] + 1, z), {"a": 1.0, "b": 2.0}, 3.0, 4.0)
     assert program.used == (True, False, False, True)
+
+
+def test_callbacks_are_never_mixed_up():
+    """Two programs that call back different Python functions are different."""
+
+    def calling(factor):
+        shape = jax.ShapeDtypeStruct((), jnp.float32)
+        return trace(lambda v: jax.pure_callback(lambda x: np.float32(factor * x), shape, v), jnp.float32(1.0))[0]
+
+    assert calling(2) != calling(3)
+
+
+def test_nearly_equal_numbers_are_not_equal():
+    """Numbers that stay in a program are compared by value, not by how they print."""
+    x = jnp.ones(2)
+    assert trace(lambda v: v * np.float32(0.1), x)[0] == trace(lambda v: v * np.float32(0.1), x)[0]
+    assert trace(lambda v: v * np.float32(0.1), x)[0] != trace(lambda v: v * np.nextafter(np.float32(0.1), 1), x)[0]
+
+
+def test_jitted_functions_are_looked_into():
+    """An argument that a jitted function ignores is not used."""
+    program, _ = trace(jax.jit(lambda x, y: x + 1), 1.0, 2.0)
+    assert program.used == (True, False)

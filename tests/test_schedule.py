@@ -278,7 +278,7 @@ def test_a_prefix_forgets_the_ledger():
 @pytest.mark.parametrize("updates", [-1, 10])
 def test_a_prefix_longer_than_the_schedule_is_refused(updates):
     """The message says how long it may be."""
-    with pytest.raises(ValueError, match=f"`updates` must lie between 0 and 9, got {updates}"):
+    with pytest.raises(ValueError, match=f"`updates` must be a whole number between 0 and 9, got {updates}"):
         good().first_updates(updates)
 
 

@@ -1,5 +1,6 @@
 """The driver: recording, divergence, refusals, kinds of parameters."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -118,8 +119,54 @@ def test_wrong_kinds_of_objects_are_refused():
         jasgd.simulate(PROBLEM, optax.sgd(0.1), FLEET, key=KEY)
     with pytest.raises(ValueError, match="5 workers but the problem has data for 3"):
         jasgd.simulate(jasgd.problems.logistic_regression(3), optax.sgd(0.1), SCHEDULE, key=KEY)
-    with pytest.raises(ValueError, match="must end with a server step"):
+    with pytest.raises(ValueError, match="the schedule is empty"):
         jasgd.simulate(PROBLEM, optax.sgd(0.1), SCHEDULE.first_updates(0), key=KEY)
+
+
+def test_bad_problems_and_starts_are_refused():
+    """Integer or infinite parameters, gradients of another shape or dtype, metrics that cannot be recorded."""
+
+    def attempt(start=None, **changes):
+        jasgd.simulate(dataclasses.replace(PROBLEM, **changes), optax.sgd(0.1), SCHEDULE, key=KEY, params=start)
+
+    with pytest.raises(TypeError, match="floating point, but params is int32"):
+        attempt(np.ones(6, np.int32))
+    with pytest.raises(ValueError, match="finite at the start, but params is not"):
+        attempt(np.full(6, np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"the gradient of params must be float32\[6\], got float32\[\]"):
+        attempt(gradient=lambda x, z: jnp.sum(x))
+    with pytest.raises(ValueError, match=r"must be bfloat16\[6\], got float32\[6\]"):
+        attempt(jnp.ones(6, jnp.bfloat16), gradient=lambda x, z: x.astype(jnp.float32))
+    with pytest.raises(ValueError, match="the gradient must have the structure"):
+        attempt(gradient=lambda x, z: {"x": x})
+    with pytest.raises(ValueError, match="at least `loss` and `grad_norm`"):
+        attempt(metrics=lambda x: {"loss": x[0]})
+    with pytest.raises(ValueError, match="none called `version` or `time`; got time"):
+        attempt(metrics=lambda x: {"loss": x[0], "grad_norm": x[0], "time": x[0]})
+    with pytest.raises(TypeError, match=r"`problem` must be a jasgd\.Problem"):
+        jasgd.simulate(SCHEDULE, optax.sgd(0.1), SCHEDULE, key=KEY)
+
+
+def test_unlawful_schedules_are_refused():
+    """Whatever breaks a law of schedules is refused before anything is computed."""
+    twice = dataclasses.replace(SCHEDULE, job=np.zeros(100, np.int32), ledger=None)
+    with pytest.raises(ValueError, match=r"a \(worker, job\) pair must occur once"):
+        jasgd.simulate(PROBLEM, optax.sgd(0.1), twice, key=KEY)
+    broken = dataclasses.replace(SCHEDULE, weight=np.full(100, np.nan))
+    with pytest.raises(ValueError, match="`weight` must be finite"):
+        jasgd.simulate(PROBLEM, optax.sgd(0.1), broken, key=KEY)
+
+
+def test_many_records_close_together_need_few_slots():
+    """Records that cluster make shorter chunks, not a larger ring; equal versions are kept once."""
+    schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(10, 0.5), 2_000)
+    times = np.linspace(0, 20.0, 500)[1:]
+    run = jasgd.simulate(PROBLEM, optax.sgd(0.01), schedule, key=KEY, times=times, lanes=1)
+    assert run.history["version"][0] == 0
+    assert run.history["version"].tolist() == [0, *(np.count_nonzero(schedule.time <= t) for t in times), 2_000]
+    program = driver.engine.traced(PROBLEM, optax.sgd(0.1), PROBLEM.init(KEY), KEY)
+    steps = driver._chunk_steps(program, schedule, 1, np.unique(run.history["version"]))
+    assert np.bincount(np.unique(run.history["version"]) // steps).max() <= 17
 
 
 def test_what_does_not_fit_is_refused_with_numbers(monkeypatch):
