@@ -1,8 +1,6 @@
 """The driver: from a problem, a rule and a schedule to a result."""
 
 import dataclasses
-import functools
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jasgd import engine, ring
+from jasgd import engine
 from jasgd.lanes import choose_lanes, seconds_per_delivery
-from jasgd.plan import Plan, plan
+from jasgd.memory import refuse_if_too_large, room_for_lanes
+from jasgd.plan import plan
 from jasgd.problems.problem import Problem
-from jasgd.program import Program, trace
+from jasgd.program import trace
+from jasgd.recorder import Recorder
 from jasgd.results import provenance, to_dataset
 from jasgd.schedule import Schedule
 
@@ -110,11 +110,11 @@ def simulate(
     metrics, metric_numbers = trace(problem.metrics, params)
     versions, record_times = _record_points(schedule, every, times)
     distinct = np.unique(versions)
-    lanes = lanes or choose_lanes(program, schedule, room=_room_for_lanes(program))
+    lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
     compiled = plan(schedule, lanes, chunk_steps=_chunk_steps(program, schedule, lanes, distinct), record_versions=distinct)
-    _refuse_if_too_large(program, compiled)
+    refuse_if_too_large(program, compiled)
     loop = engine.loop_of(program, compiled)
-    recorder = _Recorder(metrics, metric_numbers, compiled)
+    recorder = Recorder(metrics, metric_numbers, compiled)
     state = engine.init(program, compiled)
     recorder.start(state)
     with _bar(len(schedule), progress) as bar:
@@ -148,88 +148,6 @@ def simulate(
             times=None if record_times is None else record_times.tolist(),
         ),
     )
-
-
-class _Recorder:
-    """Fetches metrics one chunk behind the device, and notices divergence."""
-
-    def __init__(self, metrics: Program, numbers: list[jax.Array], plan: Plan) -> None:
-        self.metrics, self.numbers, self.plan = metrics, numbers, plan
-        self.pending: list[tuple[int, np.ndarray, Any]] = []
-        self.rows: list[dict[str, np.ndarray]] = []
-        self.versions: list[int] = []
-        self.broken: tuple[int, int] | None = None
-
-    def start(self, state: engine.State) -> None:
-        self.record(-1, state)
-
-    def record(self, chunk: int, state: engine.State) -> bool:
-        """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
-        wanted = np.flatnonzero(self.plan.record_chunks == chunk)
-        answer = None
-        if len(wanted):
-            slots = np.zeros(self.plan.records_per_chunk, np.int32)
-            slots[: len(wanted)] = self.plan.record_slots[wanted]
-            answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
-        self.pending.append((chunk, wanted, (answer, _all_finite(state.params))))
-        if len(self.pending) > 1:
-            self._take()
-        return self.broken is None
-
-    def finish(self) -> None:
-        """Take what has been asked for."""
-        while self.pending and self.broken is None:
-            self._take()
-
-    def _take(self) -> None:
-        chunk, wanted, answer = self.pending.pop(0)
-        records, still_finite = jax.device_get(answer)
-        plan = self.plan
-        for i, record in enumerate(wanted):
-            rows, finite = records
-            before = self.versions[-1] if self.versions else 0
-            self.versions.append(int(plan.record_versions[record]))
-            self.rows.append({name: column[i] for name, column in rows.items()})
-            if not finite[i]:
-                self.broken = (before, self.versions[-1])
-                return
-        if not still_finite:
-            end = int(plan.first[min((chunk + 1) * plan.chunk_steps, plan.steps)])
-            self.broken = (self.versions[-1], int(plan.schedule.version[end - 1] + plan.schedule.apply[end - 1]))
-
-    def result(self, versions: np.ndarray, times: np.ndarray | None) -> tuple[dict[str, np.ndarray], bool, str]:
-        """The history of the wanted versions, whether the run diverged, and how it ended."""
-        versions = versions[versions <= self.versions[-1]]
-        version_time = self.plan.schedule.version_time
-        history = {"version": versions, "time": version_time[versions] if times is None else times[: len(versions)]}
-        row = np.searchsorted(self.versions, versions)
-        history |= {name: np.array([r[name] for r in self.rows])[row] for name in self.rows[0]}
-        if self.broken is None:
-            return history, False, f"finished after {self.plan.schedule.updates} updates."
-        low, high = self.broken
-        message = (
-            f"diverged: the parameters are finite at version {low} and not at version {high} "
-            f"(simulated time {version_time[high]:.6g}); try a smaller step size."
-        )
-        return history, True, message
-
-
-@functools.partial(jax.jit, static_argnames="metrics")
-def _evaluate(
-    metrics: Program, numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array
-) -> tuple[Mapping[str, jax.Array], jax.Array]:
-    """Metrics of the recorded versions, and whether each is finite."""
-
-    def one(slot: jax.Array) -> tuple[Any, jax.Array]:
-        version = ring.read(snapshots, slot)
-        return metrics(numbers, version), _all_finite(version)
-
-    return jax.lax.map(one, slots)
-
-
-@jax.jit
-def _all_finite(tree: Any) -> jax.Array:
-    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _check(
@@ -306,38 +224,6 @@ def _chunk_steps(program: engine.Traced, schedule: Schedule, lanes: int, records
     while steps > 1 and np.bincount(row // (steps * lanes)).max() > most:
         steps //= 2
     return steps
-
-
-def _room_for_lanes(program: engine.Traced) -> int:
-    """Lanes for which snapshots, gradients and batches take at most a quarter of the free memory."""
-    per_lane = 4 * engine.tree_bytes(program.params) + 4 * program.batch_bytes
-    return max(1, int(_free_memory() // 4 // max(per_lane, 1)))
-
-
-def _refuse_if_too_large(program: engine.Traced, plan: Plan) -> None:
-    snapshot, free = engine.tree_bytes(program.params), _free_memory()
-    ring_bytes = engine.ring_rows(plan) * snapshot
-    lane_bytes = plan.lanes * (2 * snapshot + program.batch_bytes)
-    needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)
-    if needed > free:
-        raise MemoryError(
-            f"this simulation needs about {needed / 2**30:.2f} GiB but {free / 2**30:.2f} GiB are free: {plan.slots} "
-            f"snapshots of {snapshot / 2**20:.2f} MiB ({ring_bytes / 2**30:.2f} GiB) and {plan.lanes} lanes "
-            f"({lane_bytes / 2**30:.2f} GiB). Use fewer lanes, a smaller concurrency, or parameters of lower precision."
-        )
-
-
-def _free_memory() -> float:
-    """Bytes that can still be allocated on the default device."""
-    stats = jax.devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    try:
-        with open("/proc/meminfo") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return float(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 @contextmanager

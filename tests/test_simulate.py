@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 import jasgd
+from jasgd import memory
 from jasgd import simulation as driver
 from jasgd.lanes import choose_lanes, gradients_per_round
 
@@ -171,7 +172,7 @@ def test_many_records_close_together_need_few_slots():
 
 def test_what_does_not_fit_is_refused_with_numbers(monkeypatch):
     """Before anything is allocated: how much is needed, how much there is, and what to do."""
-    monkeypatch.setattr(driver, "_free_memory", lambda: 100.0)
+    monkeypatch.setattr(memory, "free_memory", lambda: 100.0)
     with pytest.raises(MemoryError, match=r"needs about .* GiB but .* GiB are free: 5 snapshots .* Use fewer lanes"):
         jasgd.simulate(PROBLEM, optax.sgd(0.1), SCHEDULE, key=KEY, lanes=1)
 

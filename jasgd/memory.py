@@ -1,0 +1,41 @@
+"""Will it fit? An estimate before the ring is allocated."""
+
+import os
+
+import jax
+
+from jasgd import engine
+from jasgd.plan import Plan
+
+
+def room_for_lanes(program: engine.Traced) -> int:
+    """Lanes for which snapshots, gradients and batches take at most a quarter of the free memory."""
+    per_lane = 4 * engine.tree_bytes(program.params) + 4 * program.batch_bytes
+    return max(1, int(free_memory() // 4 // max(per_lane, 1)))
+
+
+def refuse_if_too_large(program: engine.Traced, plan: Plan) -> None:
+    """Raise a ``MemoryError`` with numbers and the remedy if the ring and the lanes cannot fit."""
+    snapshot, free = engine.tree_bytes(program.params), free_memory()
+    ring_bytes = engine.ring_rows(plan) * snapshot
+    lane_bytes = plan.lanes * (2 * snapshot + program.batch_bytes)
+    needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)
+    if needed > free:
+        raise MemoryError(
+            f"this simulation needs about {needed / 2**30:.2f} GiB but {free / 2**30:.2f} GiB are free: {plan.slots} "
+            f"snapshots of {snapshot / 2**20:.2f} MiB ({ring_bytes / 2**30:.2f} GiB) and {plan.lanes} lanes "
+            f"({lane_bytes / 2**30:.2f} GiB). Use fewer lanes, a smaller concurrency, or parameters of lower precision."
+        )
+
+
+def free_memory() -> float:
+    """Bytes that can still be allocated on the default device."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return float(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

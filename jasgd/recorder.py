@@ -1,0 +1,97 @@
+"""Metrics of the recorded versions, fetched one chunk behind the device; notices divergence."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jasgd import engine, ring
+from jasgd.plan import Plan
+from jasgd.program import Program
+
+
+class Recorder:
+    """Fetches metrics one chunk behind the device, and notices divergence."""
+
+    def __init__(self, metrics: Program, numbers: list[jax.Array], plan: Plan) -> None:
+        self.metrics, self.numbers, self.plan = metrics, numbers, plan
+        self.pending: list[tuple[int, np.ndarray, Any]] = []
+        self.rows: list[dict[str, np.ndarray]] = []
+        self.versions: list[int] = []
+        self.broken: tuple[int, int] | None = None
+
+    def start(self, state: engine.State) -> None:
+        """Record version 0."""
+        self.record(-1, state)
+
+    def record(self, chunk: int, state: engine.State) -> bool:
+        """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
+        wanted = np.flatnonzero(self.plan.record_chunks == chunk)
+        answer = None
+        if len(wanted):
+            slots = np.zeros(self.plan.records_per_chunk, np.int32)
+            slots[: len(wanted)] = self.plan.record_slots[wanted]
+            answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
+        self.pending.append((chunk, wanted, (answer, _all_finite(state.params))))
+        if len(self.pending) > 1:
+            self._take()
+        return self.broken is None
+
+    def finish(self) -> None:
+        """Take what has been asked for."""
+        while self.pending and self.broken is None:
+            self._take()
+
+    def _take(self) -> None:
+        chunk, wanted, answer = self.pending.pop(0)
+        records, still_finite = jax.device_get(answer)
+        plan = self.plan
+        for i, record in enumerate(wanted):
+            rows, finite = records
+            before = self.versions[-1] if self.versions else 0
+            self.versions.append(int(plan.record_versions[record]))
+            self.rows.append({name: column[i] for name, column in rows.items()})
+            if not finite[i]:
+                self.broken = (before, self.versions[-1])
+                return
+        if not still_finite:
+            end = int(plan.first[min((chunk + 1) * plan.chunk_steps, plan.steps)])
+            self.broken = (self.versions[-1], int(plan.schedule.version[end - 1] + plan.schedule.apply[end - 1]))
+
+    def result(self, versions: np.ndarray, times: np.ndarray | None) -> tuple[dict[str, np.ndarray], bool, str]:
+        """The history of the wanted versions, whether the run diverged, and how it ended."""
+        versions = versions[versions <= self.versions[-1]]
+        version_time = self.plan.schedule.version_time
+        history = {"version": versions, "time": version_time[versions] if times is None else times[: len(versions)]}
+        row = np.searchsorted(self.versions, versions)
+        history |= {name: np.array([r[name] for r in self.rows])[row] for name in self.rows[0]}
+        if self.broken is None:
+            return history, False, f"finished after {self.plan.schedule.updates} updates."
+        low, high = self.broken
+        message = (
+            f"diverged: the parameters are finite at version {low} and not at version {high} "
+            f"(simulated time {version_time[high]:.6g}); try a smaller step size."
+        )
+        return history, True, message
+
+
+@functools.partial(jax.jit, static_argnames="metrics")
+def _evaluate(
+    metrics: Program, numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array
+) -> tuple[Mapping[str, jax.Array], jax.Array]:
+    """Metrics of the recorded versions, and whether each is finite."""
+
+    def one(slot: jax.Array) -> tuple[Any, jax.Array]:
+        version = ring.read(snapshots, slot)
+        return metrics(numbers, version), _all_finite(version)
+
+    return jax.lax.map(one, slots)
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
