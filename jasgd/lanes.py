@@ -4,14 +4,17 @@ More lanes than deliveries / critical path cannot be filled. Below that, it depe
 one lane is often best for small models, on a GPU every step costs its launch and lanes are everything.
 """
 
+import functools
 import time
 from typing import NamedTuple
 
 import jax
+import jax.extend.core as jex
 import numpy as np
 
-from jasgd import engine, fleet
+from jasgd import chunks, engine, fleet
 from jasgd.plan import plan
+from jasgd.program import Program
 from jasgd.protocols.asynchronous import asynchronous
 from jasgd.schedule import Schedule
 from jasgd.summary import critical_path
@@ -21,8 +24,7 @@ _measured: dict["_Case", float] = {}
 
 
 class _Case(NamedTuple):
-    programs: tuple
-    shapes: str
+    programs: tuple[Program, Program, Program]
     device: str
     lanes: int
 
@@ -65,21 +67,24 @@ def gradients_per_round(schedule: Schedule) -> int:
 
 def seconds_per_delivery(program: engine.Traced) -> float:
     """A rough estimate for a CPU from the operations of one gradient."""
-    batch = jax.eval_shape(program.sample, program.numbers.sample, jax.random.key(0), np.int32(0))
-    lowered = jax.jit(program.gradient).lower(program.numbers.gradient, program.params, batch)
-    cost = lowered.cost_analysis() or {}
-    return 3e-6 + float(cost.get("flops", 0.0)) / 4e10
+    return 3e-6 + _operations(program.gradient) / 4e10
+
+
+@functools.lru_cache(maxsize=64)
+def _operations(gradient: Program) -> float:
+    """Floating-point operations of one gradient, as XLA counts them before it compiles."""
+    lowered = jax.jit(jex.jaxpr_as_fun(gradient.closed)).lower(*gradient.closed.in_avals)
+    return float((lowered.cost_analysis() or {}).get("flops", 0.0))
 
 
 def _measure(program: engine.Traced, lanes: int) -> float:
     """Seconds per delivery of the engine itself, on workers of equal speed that fill the lanes."""
-    shapes = str(jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), (program.params, program.rule_state)))
-    case = _Case((program.sample, program.gradient, program.rule), shapes, str(jax.devices()[0]), lanes)
+    case = _Case((program.sample, program.gradient, program.rule), str(jax.devices()[0]), lanes)
     if case not in _measured:
         steps = max(16, 512 // lanes)
         compiled = plan(asynchronous(fleet.equal(lanes), steps * lanes), lanes)
         loop = engine.loop_of(program, compiled)
-        chunk = jax.device_put(engine.chunk_arrays(loop, compiled, 0))
+        chunk = jax.device_put(chunks.chunk_arrays(loop, compiled, 0))
         key = jax.random.key(0)
         state, best, spent = engine.init(program, compiled), np.inf, 0.0
         for repeat in range(20):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jasgd import engine
+from jasgd import chunks, engine
 from jasgd.lanes import choose_lanes, seconds_per_delivery
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.plan import plan
@@ -36,7 +36,7 @@ class Run:
     Attributes:
       history: arrays of one length: ``version``, ``time`` and what ``problem.metrics`` returns; the first entry is
         version 0, the last one the end.
-      params, rule_state: where it ended.
+      params, rule_state: where it ended; of a diverged run, up to two chunks after the last entry of the history.
       schedule: what was simulated. ``schedule.clock`` says whether ``time`` is in seconds or in server steps.
       diverged: whether parameters became infinite or NaN; the simulation stopped there.
       message: how it ended, as a sentence.
@@ -119,7 +119,7 @@ def simulate(
     recorder.start(state)
     with _bar(len(schedule), progress) as bar:
         for chunk in range(compiled.chunks):
-            state = engine.step(loop, program.numbers, job_key, state, engine.chunk_arrays(loop, compiled, chunk))
+            state = engine.step(loop, program.numbers, job_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)

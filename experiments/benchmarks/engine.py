@@ -9,6 +9,7 @@ import optax
 import jasgd
 from experiments.benchmarks.loops import Run
 from jasgd import engine
+from jasgd.chunks import chunk_arrays
 from jasgd.lanes import gradients_per_round
 from jasgd.plan import plan
 from jasgd.summary import critical_path
@@ -43,7 +44,7 @@ def prepare(
     began = time.perf_counter()
     planned = plan(schedule, lanes)
     loop = engine.loop_of(program, planned)
-    arrays = [engine.chunk_arrays(loop, planned, chunk) for chunk in range(planned.chunks)]
+    arrays = [chunk_arrays(loop, planned, chunk) for chunk in range(planned.chunks)]
     planning_seconds = time.perf_counter() - began
     chunks = jax.device_put(arrays)
 

@@ -1,0 +1,96 @@
+"""The part of a plan that one call of the compiled loop needs, in arrays of fixed shape."""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jasgd.plan import Plan
+
+if TYPE_CHECKING:
+    from jasgd.engine import Loop
+
+
+def ring_rows(plan: Plan) -> int:
+    """Rows of the ring: the slots, rounded up so that similar plans share a shape, and one for what nobody reads."""
+    rounded = _power_of_two(plan.slots)
+    # Workers with one job each need one slot each; drawn delays may need more.
+    tight = min(plan.schedule.num_workers, rounded) + _power_of_two(plan.records_per_chunk)
+    return (tight if tight >= plan.slots else rounded) + 1
+
+
+def _power_of_two(count: int) -> int:
+    """The smallest power of two that is not below ``count``; 0 for 0."""
+    return 1 << (count - 1).bit_length() if count else 0
+
+
+def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
+    """The part of a plan that one call of :func:`jasgd.engine.step` needs, in arrays of fixed shape.
+
+    Per lane (blocks, block, W): ``worker``, ``job`` and, of several lanes, ``read_slot``. Per delivery (rows,):
+    ``write_slot``, ``weight``, ``apply``, what the rule asks for, and ``read_slot`` of one lane or ``lane`` of several.
+    Per step (blocks * block + 1,): ``first``, the rows applied before it. If gradients wait, per step also which lanes
+    are stored where, and whether all its rows are ``fresh``; per row ``fresh`` and ``waiting_slot``.
+    """
+    schedule, width = plan.schedule, plan.lanes
+    steps = -(-plan.chunk_steps // loop.block) * loop.block
+    begin, end = index * plan.chunk_steps, min((index + 1) * plan.chunk_steps, plan.steps)
+    blocks = (steps // loop.block, loop.block)
+    computed = np.arange(begin, end) if width == 1 else plan.computed_between(begin, end)
+    step, lane = plan.step[computed] - begin, plan.lane[computed]
+
+    def per_lane(column: np.ndarray, where: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        padded = np.zeros((steps, width), np.int32)
+        padded[where] = column
+        return padded.reshape(*blocks, width)
+
+    lanes = {name: per_lane(getattr(schedule, name)[computed], (step, lane)) for name in ("worker", "job")}
+    if width > 1:
+        lanes["read_slot"] = per_lane(plan.read_slot[computed], (step, lane))
+    rows = slice(int(plan.first[begin]), int(plan.first[end]))
+    fresh = plan.gradient_slot[rows] < 0
+    if loop.stores:
+        stored = np.flatnonzero(plan.gradient_slot[computed] >= 0)
+        counts = np.bincount(step[stored], minlength=steps)
+        place = np.arange(len(stored)) - (np.cumsum(counts) - counts)[step[stored]]
+        lanes["store_slot"] = per_lane(plan.gradient_slot[computed[stored]], (step[stored], place))
+        lanes["store_lane"] = per_lane(lane[stored], (step[stored], place))
+        lanes["stores"] = counts.astype(np.int32).reshape(blocks)
+        all_fresh = np.ones(steps, np.bool_)
+        all_fresh[plan.applied[rows][~fresh] - begin] = False
+        lanes["all_fresh"] = all_fresh.reshape(blocks)
+    first = np.full(steps + 1, plan.first[end], np.int64)
+    first[: end - begin + 1] = plan.first[begin : end + 1]
+    nobody = ring_rows(plan) - 1
+    columns = {
+        "write_slot": np.where(plan.write_slot[rows] < plan.slots, plan.write_slot[rows], nobody),
+        "worker": schedule.worker[rows],
+        "delay": schedule.delay[rows],
+        "step": schedule.version[rows],
+        "duration": schedule.duration[rows],
+        "time": schedule.time[rows],
+    }
+    needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
+    if width == 1:
+        needed["read_slot"] = plan.read_slot[rows]
+    else:
+        needed["lane"] = plan.lane[rows]
+    if loop.stores:
+        needed |= {"fresh": fresh, "waiting_slot": np.maximum(plan.gradient_slot[rows], 0)}
+    if loop.weighted or loop.whole_rounds:
+        needed["weight"] = schedule.weight[rows]
+    if loop.gathers:
+        needed["apply"] = schedule.apply[rows]
+    return {
+        "lanes": lanes,
+        "rows": {name: _padded(column, plan.rows_per_chunk) for name, column in needed.items()},
+        "first": (first - first[0]).astype(np.int32),
+        "steps": np.int32(end - begin),
+    }
+
+
+def _padded(column: np.ndarray, length: int) -> np.ndarray:
+    narrow = column.astype(np.int32) if column.dtype.kind == "i" else column
+    padded = np.zeros(length, jax.dtypes.canonicalize_dtype(narrow.dtype))
+    padded[: len(column)] = narrow
+    return padded
