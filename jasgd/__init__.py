@@ -1,6 +1,6 @@
 """Exact, deterministic simulation of asynchronous SGD with many virtual workers."""
 
-from jasgd import fleet, plan, problems, protocols, reference, results
+from jasgd import fleet, plan, problems, protocols, reference, results, rules
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate
@@ -17,5 +17,6 @@ __all__ = [
     "protocols",
     "reference",
     "results",
+    "rules",
     "simulate",
 ]

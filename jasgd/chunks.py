@@ -69,6 +69,7 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
         "step": schedule.version[rows],
         "duration": schedule.duration[rows],
         "time": schedule.time[rows],
+        "apply": schedule.apply[rows],
     }
     needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
     if width == 1:

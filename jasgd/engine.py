@@ -19,11 +19,11 @@ import optax
 
 from jasgd import ring
 from jasgd.chunks import ring_rows
+from jasgd.extra_args import EXTRA_ARGS, trace_rule
 from jasgd.plan import Plan
 from jasgd.problems.problem import Problem
 from jasgd.program import Program, trace
-
-EXTRA_ARGS = ("worker", "delay", "step", "duration", "time")
+from jasgd.rules.sent import sent_offset, sent_params
 
 
 @jax.tree_util.register_dataclass
@@ -34,7 +34,8 @@ class State:
     params: optax.Params  # the server's current point
     rule_state: optax.OptState
     ring: optax.Params  # leaves (rows, *leaf.shape): snapshots and gradients that somebody still needs
-    gathered: optax.Updates | None  # weighted sum of the gradients of an unfinished server step
+    sent: optax.Params | None  # the same slots, for a rule that sends workers elsewhere than to the server's point
+    gathered: optax.Updates | None  # weighted sum of the gradients of an unfinished step, for rules that see only sums
 
 
 @jax.tree_util.register_dataclass
@@ -83,6 +84,7 @@ class Traced:
     rule: Program
     extra_args: tuple[str, ...]
     needs_stale_params: bool
+    sends: bool
     numbers: Numbers
     params: optax.Params
     rule_state: optax.OptState
@@ -91,7 +93,6 @@ class Traced:
 
 def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array) -> Traced:
     """Trace a problem's sample and gradient and a rule's update."""
-    rule = optax.with_extra_args_support(rule)
     rule_state = rule.init(params)
     worker = jax.ShapeDtypeStruct((), jnp.int32)
     sample, sample_numbers = trace(problem.sample, key, worker)
@@ -99,22 +100,14 @@ def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.P
     gradient, gradient_numbers = trace(problem.gradient, params, batch)
     gradients = jax.eval_shape(problem.gradient, params, batch)
     _require_alike(gradients, params)
-    real = jnp.zeros(()).dtype
-    extra = {name: jax.ShapeDtypeStruct((), real if name in ("duration", "time") else jnp.int32) for name in EXTRA_ARGS}
-
-    def update(gradients: Any, state: Any, params: Any, extra: Any, stale_params: Any) -> Any:
-        return rule.update(gradients, state, params, **extra, stale_params=stale_params)
-
-    program, rule_numbers = trace(update, gradients, rule_state, params, extra, params, lift_numbers=True)
-    used_extra, used_stale = jax.tree.unflatten(
-        jax.tree.structure((extra, params)), program.used[-len(extra) - len(jax.tree.leaves(params)) :]
-    )
+    program, rule_numbers, asked = trace_rule(rule, params)
     return Traced(
         sample=sample,
         gradient=gradient,
         rule=program,
-        extra_args=tuple(name for name in EXTRA_ARGS if used_extra[name]),
-        needs_stale_params=any(jax.tree.leaves(used_stale)),
+        extra_args=tuple(name for name in EXTRA_ARGS if name in asked),
+        needs_stale_params="stale_params" in asked,
+        sends=sent_offset(rule_state) is not None,
         numbers=Numbers(sample=sample_numbers, gradient=gradient_numbers, rule=rule_numbers),
         params=params,
         rule_state=rule_state,
@@ -145,14 +138,19 @@ def init(program: Traced, plan: Plan) -> State:
     rows = ring_rows(plan)
     if rows <= plan.slots:
         raise RuntimeError(f"the ring has {rows} rows for {plan.slots} slots. Please report this schedule.")
-    return _init(program.params, program.rule_state, rows=rows, gathers=_gathers(plan))
+    return _init(program.params, program.rule_state, rows=rows, gathers=_gathers(program, plan), sends=program.sends)
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "gathers"))
-def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool) -> State:
+@functools.partial(jax.jit, static_argnames=("rows", "gathers", "sends"))
+def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool) -> State:
     copied = jax.tree.map(jnp.copy, (params, rule_state))
-    gathered = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, sum_dtype(leaf)), params) if gathers else None
-    return State(params=copied[0], rule_state=copied[1], ring=ring.init(params, rows), gathered=gathered)
+    return State(
+        params=copied[0],
+        rule_state=copied[1],
+        ring=ring.init(params, rows),
+        sent=ring.init(sent_params(rule_state, params), rows) if sends else None,
+        gathered=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, sum_dtype(leaf)), params) if gathers else None,
+    )
 
 
 def sum_dtype(leaf: jax.Array) -> jnp.dtype:
@@ -171,14 +169,19 @@ def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samp
         lanes=plan.lanes,
         block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
         stores=bool((plan.gradient_slot >= 0).any()),
-        gathers=_gathers(plan),
-        weighted=not plan.whole_rounds and bool((plan.schedule.weight != 1).any()),
-        whole_rounds=plan.whole_rounds,
+        gathers=_gathers(program, plan),
+        weighted=not _whole_rounds(program, plan) and bool((plan.schedule.weight != 1).any()),
+        whole_rounds=_whole_rounds(program, plan),
     )
 
 
-def _gathers(plan: Plan) -> bool:
-    return not plan.whole_rounds and not bool(plan.schedule.apply.all())
+def _whole_rounds(program: Traced, plan: Plan) -> bool:
+    """A rule that asks for ``apply`` sees every gradient by itself; for the others a round can be summed at once."""
+    return plan.whole_rounds and "apply" not in program.extra_args
+
+
+def _gathers(program: Traced, plan: Plan) -> bool:
+    return not (plan.whole_rounds or "apply" in program.extra_args or bool(plan.schedule.apply.all()))
 
 
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
@@ -221,13 +224,18 @@ def job_key(key: jax.Array, worker: jax.Array, job: jax.Array) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(key, worker), job)
 
 
+def _computed_at(state: State) -> optax.Params:
+    """The ring with the points at which workers compute."""
+    return state.ring if state.sent is None else state.sent
+
+
 def _row(rows: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
     return {name: ring.take(column, index) for name, column in rows.items()}
 
 
 def _single(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], batch: Any) -> State:
     """One lane: step k computes and delivers the k-th gradient."""
-    snapshot = ring.read(state.ring, row["read_slot"])
+    snapshot = ring.read(_computed_at(state), row["read_slot"])
     gradient = loop.gradient(numbers.gradient, snapshot, jax.tree.map(lambda leaf: leaf[0], batch))
     return _deliver(loop, numbers, state, row, gradient, snapshot)
 
@@ -236,7 +244,7 @@ def _lanes(
     loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, end: jax.Array, lane: Any, batch: Any
 ) -> State:
     """W gradients at once, then all deliveries that are ready, one after the other."""
-    snapshots = ring.gather(state.ring, lane["read_slot"])
+    snapshots = ring.gather(_computed_at(state), lane["read_slot"])
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
 
     def deliver_fresh(index: jax.Array, state: State) -> State:
@@ -264,7 +272,7 @@ def _lanes(
 
 def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, lane: Any, batch: Any) -> State:
     """A whole server step: the weighted sum of W gradients, each at its own snapshot."""
-    snapshots = ring.gather(state.ring, lane["read_slot"])
+    snapshots = ring.gather(_computed_at(state), lane["read_slot"])
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
     gradient = jax.tree.map(
@@ -305,5 +313,6 @@ def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Ar
         params=params,
         rule_state=rule_state,
         ring=ring.write(state.ring, row["write_slot"], params),
+        sent=None if state.sent is None else ring.write(state.sent, row["write_slot"], sent_params(rule_state, params)),
         gathered=state.gathered,
     )

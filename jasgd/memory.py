@@ -17,7 +17,7 @@ def room_for_lanes(program: engine.Traced) -> int:
 def refuse_if_too_large(program: engine.Traced, plan: Plan) -> None:
     """Raise a ``MemoryError`` with numbers and the remedy if the ring and the lanes cannot fit."""
     snapshot, free = engine.tree_bytes(program.params), free_memory()
-    ring_bytes = chunks.ring_rows(plan) * snapshot
+    ring_bytes = chunks.ring_rows(plan) * snapshot * (2 if program.sends else 1)
     lane_bytes = plan.lanes * (2 * snapshot + program.batch_bytes)
     needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)
     if needed > free:

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jasgd.extra_args import trace_rule
 from jasgd.fleet import Fleet
 from jasgd.problems.problem import Problem
+from jasgd.rules.sent import sent_params
 from jasgd.schedule import Schedule
 
 
@@ -160,7 +162,9 @@ class _Server:
     def __init__(self, problem: Problem, rule: optax.GradientTransformation, key: jax.Array, params: Any) -> None:
         self.problem, self.rule, self.key = problem, optax.with_extra_args_support(rule), key
         self.points = [jax.tree.map(jnp.asarray, params)]
-        self.rule_state = rule.init(params)
+        self.rule_state = rule.init(self.points[0])
+        self.sent = [sent_params(self.rule_state, self.points[0])]  # where workers compute
+        self.sees_every_row = "apply" in trace_rule(rule, self.points[0])[2]
         self.gathered: Any = None
         self.gradient = jax.jit(self._gradient)
 
@@ -175,15 +179,15 @@ class _Server:
     def use(
         self, worker: int, job: int, read: int, *, start: float, now: float, weight: float = 1.0, apply: bool = True
     ) -> None:
-        gradient = self.gradient(self.points[read], jnp.int32(worker), jnp.int32(job))
+        gradient = self.gradient(self.sent[read], jnp.int32(worker), jnp.int32(job))
         # Sums are taken in single precision at least, and rounded once.
         summed = jax.tree.map(lambda g: weight * g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
-        if self.gathered is not None:
-            summed = jax.tree.map(jnp.add, self.gathered, summed)
-        if not apply:
-            self.gathered = summed
-            return
-        self.gathered = None
+        if not self.sees_every_row:
+            if self.gathered is not None:
+                summed = jax.tree.map(jnp.add, self.gathered, summed)
+            self.gathered = None if apply else summed
+            if not apply:
+                return
         gradient = jax.tree.map(lambda total, g: total.astype(g.dtype), summed, gradient)
         updates, self.rule_state = self.rule.update(
             gradient,
@@ -194,9 +198,12 @@ class _Server:
             step=jnp.int32(self.version),
             duration=jnp.asarray(now - start),
             time=jnp.asarray(now),
-            stale_params=self.points[read],
+            apply=jnp.asarray(apply),
+            stale_params=self.sent[read],
         )
-        self.points.append(optax.apply_updates(self.points[-1], updates))
+        if apply:
+            self.points.append(optax.apply_updates(self.points[-1], updates))
+            self.sent.append(sent_params(self.rule_state, self.points[-1]))
 
 
 def _durations(fleet: Fleet, worker: int, seed: int) -> Any:
