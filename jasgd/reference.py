@@ -50,6 +50,7 @@ def asynchronous(
     dispatch: Literal["after", "before"] = "after",
     max_delay: int | None = None,
     age_in: Literal["updates", "arrivals"] = "updates",
+    first_round: Literal["apart", "together"] = "apart",
 ) -> Reference:
     """Run asynchronous SGD event by event; the arguments are those of :func:`jasgd.protocols.asynchronous`.
 
@@ -104,7 +105,7 @@ def asynchronous(
     everybody = assignment == "own" or active == n
     for worker in range(active) if everybody else sorted(int(i) for i in rng.choice(n, active, replace=False)):
         send(worker, 0, 0, 0.0)
-    arrivals, finished = 0, []
+    arrivals, finished, needed = 0, [], wait_for if first_round == "apart" else active
     while server.version < updates:
         now, worker, number = heapq.heappop(events)
         job = jobs.pop((worker, number))
@@ -118,10 +119,10 @@ def asynchronous(
         if queue[worker]:
             start(worker, queue[worker].pop(0), now)
         finished.append(worker)
-        if len(finished) == wait_for:
+        if len(finished) == needed:
             for next_worker in choose(finished):
                 send(next_worker, server.version if dispatch == "after" else model_before, arrivals, now)
-            finished = []
+            finished, needed = [], wait_for
     return Reference(params=server.points[-1], points=server.points, rows=rows)
 
 

@@ -51,6 +51,7 @@ POLICIES = [
     {"concurrency": 3},
     {"max_delay": 4},
     {"max_delay": 4, "age_in": "arrivals"},
+    {"first_round": "together"},
 ]
 
 

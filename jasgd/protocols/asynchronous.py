@@ -5,6 +5,7 @@
   Algorithm 1).
 - Random worker, with queues: Koloskova et al. 2022, Algorithm 2. Shuffled workers, and waiting for ``b`` arrivals:
   Islamov, Safaryan, Alistarh 2024, AsGrad, https://arxiv.org/abs/2310.20452.
+- A common first round: Wang, Sun, Wai, Zhang 2024, DuDe-ASGD, https://arxiv.org/abs/2405.16966.
 - Dropping by age: Koloskova et al. 2022, Theorem 8 with step 0; with arrivals as the clock it is the clock of
   Cohen et al. 2021 (Picky SGD).
 """
@@ -33,6 +34,7 @@ def asynchronous(
     dispatch: Literal["after", "before"] = "after",
     max_delay: int | None = None,
     age_in: Literal["updates", "arrivals"] = "updates",
+    first_round: Literal["apart", "together"] = "apart",
     seed: int = 0,
 ) -> Schedule:
     """Asynchronous SGD: one server step per delivered gradient.
@@ -51,6 +53,8 @@ def asynchronous(
         as in Mishchenko et al.'s public notebook, which makes every delay one larger.
       max_delay: older gradients are thrown away when they arrive, and the worker starts again.
       age_in: whether ``max_delay`` counts server "updates" or all "arrivals", thrown away ones included.
+      first_round: whether workers go on by themselves from the start ("apart"), or all wait until each has delivered
+        its first gradient and start again "together", as gradient tables are filled.
       seed: of the durations and of the assignment.
 
     Returns:
@@ -63,12 +67,13 @@ def asynchronous(
     """
     arguments = {key: value for key, value in locals().items() if key != "fleet"} | {"fleet": fleet.name}
     jobs = fleet.num_workers if concurrency is None else concurrency
-    _check(fleet.num_workers, updates, assignment, wait_for, jobs, parallel, dispatch, max_delay, age_in)
-    if assignment == "own" and wait_for == 1 and max_delay is None and not fleet.powers:
+    _check(fleet.num_workers, updates, assignment, wait_for, jobs, parallel, dispatch, max_delay, age_in, first_round)
+    apart = first_round == "apart"
+    if assignment == "own" and wait_for == 1 and max_delay is None and apart and not fleet.powers:
         columns, ledger = always_busy(fleet, updates, jobs, dispatch, seed)
     else:
         server = _Server(fleet, jobs, assignment, wait_for, parallel, dispatch, max_delay, age_in, seed)
-        columns, ledger = server.run(updates)
+        columns, ledger = server.run(updates, first_wait=wait_for if apart else jobs)
     return Schedule(
         **columns,
         weight=np.ones(updates, np.float32),
@@ -76,7 +81,7 @@ def asynchronous(
         num_workers=fleet.num_workers,
         protocol="asynchronous",
         arguments=arguments,
-        jobs_in_flight=(jobs - (dispatch == "after")) if wait_for == 1 else None,
+        jobs_in_flight=(jobs - (dispatch == "after")) if wait_for == 1 and apart else None,
         parallel=parallel,
         ledger=ledger,
     )
@@ -92,6 +97,7 @@ def _check(
     dispatch: str,
     max_delay: int | None,
     age_in: str,
+    first_round: str,
 ) -> None:
     if updates < 1:
         raise ValueError(f"`updates` must be at least 1, got {updates}.")
@@ -99,6 +105,7 @@ def _check(
         ("assignment", assignment, ("own", "random", "shuffled")),
         ("dispatch", dispatch, ("after", "before")),
         ("age_in", age_in, ("updates", "arrivals")),
+        ("first_round", first_round, ("apart", "together")),
     ):
         if value not in choices:
             raise ValueError(f"`{name}` must be one of {choices}, got {value!r}.")
@@ -110,6 +117,8 @@ def _check(
         raise ValueError(f"`max_delay` must not be negative, got {max_delay}.")
     if wait_for > 1 and (max_delay is not None or dispatch == "before"):
         raise ValueError("`wait_for` above 1 cannot be combined with `max_delay` or with dispatch before apply.")
+    if first_round == "together" and (max_delay is not None or dispatch == "before"):
+        raise ValueError("a first round together cannot be combined with `max_delay` or with dispatch before apply.")
     if assignment == "own" and parallel:
         raise ValueError("`parallel` jobs need assignment 'random' or 'shuffled': an own worker is never busy.")
 
@@ -144,12 +153,13 @@ class _Server:
         self.idle = np.zeros(n)
         self.dropped, self.dropped_seconds, self.lost_delay = np.zeros(n, np.int64), np.zeros(n), 0
 
-    def run(self, updates: int) -> tuple[dict[str, Any], Ledger]:
+    def run(self, updates: int, *, first_wait: int = 1) -> tuple[dict[str, Any], Ledger]:
         rows = []
         version = arrivals = dropped_in_a_row = 0
         # While nothing is applied no gradient ages in updates; in arrivals, all may age for ever.
         most_in_a_row = 1000 * (len(self.clocks) + self.jobs)
         waiting: list[int] = []
+        wait_for = first_wait
         for worker in self._first_workers():
             self._assign(worker, 0, 0, 0.0)
         while version < updates:
@@ -175,11 +185,11 @@ class _Server:
                 version, dropped_in_a_row = version + 1, 0
             self._finish(worker, now)
             waiting.append(worker)
-            if len(waiting) == self.wait_for:
+            if len(waiting) == wait_for:
                 sent = version_before if self.before else version
                 for next_worker in self._next_workers(waiting):
                     self._assign(next_worker, sent, arrivals, now)
-                waiting = []
+                waiting, wait_for = [], self.wait_for
         names = ("worker", "job", "read", "start", "time")
         return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True)), self._ledger(now)
 

@@ -117,7 +117,7 @@ def scale_by_dana_zero(
         new = _momentum_step(momentum, old, updates)
         table = _rows.replace(state.zero_velocity, worker, new)
         average = _rows.move_mean(state.mean_velocity, table, old, new, state.zero_count)
-        ahead = -learning_rate * momentum * num_workers
+        ahead = -1.0 * learning_rate * momentum * num_workers
         return new, DanaZeroState(
             zero_velocity=table,
             mean_velocity=average,

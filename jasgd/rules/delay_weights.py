@@ -48,7 +48,7 @@ def delay_adaptive(concurrency: ArrayLike) -> Weight:
       0.5
     """
     require_positive("concurrency", concurrency)
-    return lambda delay: concurrency / jnp.maximum(jnp.asarray(concurrency), delay)
+    return lambda delay: jnp.asarray(concurrency / jnp.maximum(jnp.asarray(concurrency), delay))
 
 
 def smoothness_capped(
@@ -137,7 +137,7 @@ def hinge(slope: ArrayLike, threshold: ArrayLike) -> Weight:
     """
     require_not_negative("slope", slope)
     require_not_negative("threshold", threshold)
-    return lambda delay: 1.0 / (slope * jnp.maximum(jnp.asarray(delay) - threshold, 0) + 1.0)
+    return lambda delay: jnp.asarray(1.0 / (slope * jnp.maximum(jnp.asarray(delay) - threshold, 0) + 1.0))
 
 
 def normalised(weight: Weight, average_delay: ArrayLike = 1) -> Weight:

@@ -59,4 +59,4 @@ def fedasync(mixing: ArrayLike, *, weight: Weight | None = None) -> optax.Gradie
     """
     require("mixing", mixing, lambda a: 0 < a <= 1, "a number in (0, 1]")
     weighting = optax.identity() if weight is None else scale_by_delay(weight)
-    return optax.chain(scale_by_mixing(), weighting, optax.scale(-mixing))
+    return optax.chain(scale_by_mixing(), weighting, optax.scale(-1.0 * mixing))

@@ -74,7 +74,9 @@ def scale_by_smega2(
         on_m = n + k * (momentum - 1) if advanced else jnp.asarray(n)
         on_s = k / n if advanced else jnp.zeros([])
         offset = jax.tree.map(
-            lambda a, b: (-learning_rate * momentum * (on_m.astype(a.dtype) * a + on_s.astype(b.dtype) * b)).astype(a.dtype),
+            lambda a, b: (-1.0 * learning_rate * momentum * (on_m.astype(a.dtype) * a + on_s.astype(b.dtype) * b)).astype(
+                a.dtype
+            ),
             m,
             s,
         )

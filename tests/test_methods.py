@@ -1,0 +1,141 @@
+"""Methods: the paper's name gives protocol and rule, with the paper's step size when its constants are given."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jasgd
+from jasgd import methods, theory
+from jasgd.methods import Method
+
+FLEET = jasgd.fleet.fixed([1.0, 2.6, 4.1])
+ARGUMENTS = {
+    "clipped_sgd": {"max_norm": 1.0},
+    "picky_sgd": {"radius": 1.0},
+    "dc_asgd": {"strength": 0.01},
+}
+METHODS = [
+    name
+    for name, value in inspect.getmembers(methods, inspect.isfunction)
+    if value.__module__ == methods.__name__ and not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_runs_and_knows_its_paper(name):
+    """On a small quadratic the loss falls; the reference is BibTeX."""
+    method = getattr(methods, name)(FLEET, 200, learning_rate=0.01, **ARGUMENTS.get(name, {}))
+    assert isinstance(method, Method)
+    assert method.reference.startswith("@")
+    run = method.simulate(jasgd.problems.quadratic(5), key=jax.random.key(0))
+    assert not run.diverged
+    assert run.history["loss"][-1] < run.history["loss"][0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_equals_the_slow_replay(name):
+    """The compiled loop and the event by event one end at the same point."""
+    method = getattr(methods, name)(FLEET, 30, learning_rate=0.01, **ARGUMENTS.get(name, {}))
+    problem = jasgd.problems.quadratic(5, noise=0.1)
+    run = method.simulate(problem, key=jax.random.key(1))
+    points = jasgd.reference.replay(problem, method.rule, method.schedule, key=jax.random.key(1))
+    np.testing.assert_allclose(run.params, points[-1], rtol=2e-5, atol=1e-6)
+
+
+def test_step_sizes_follow_from_constants():
+    """Asynchronous SGD and its delay-adaptive form take the theorem's step; both or neither argument is refused."""
+    method = methods.asynchronous_sgd(FLEET, 50, smoothness=2.0)
+    expected = theory.asynchronous_step_size(2.0, 3, int(method.schedule.delay.max()))
+    updates, _ = method.rule.update(jnp.ones(1), method.rule.init(jnp.ones(1)))
+    np.testing.assert_allclose(updates, -expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="give either `learning_rate` or `smoothness`"):
+        methods.asynchronous_sgd(FLEET, 50)
+    with pytest.raises(ValueError, match="give either `learning_rate` or `smoothness`"):
+        methods.delay_adaptive_sgd(FLEET, 50, learning_rate=0.1, smoothness=1.0)
+
+
+def test_r2_with_the_theorems_step_is_r3():
+    """N / max(n, delay) of 1 / (4 L n) is min(1 / (4 L n), 1 / (4 L delay))."""
+    method = methods.delay_adaptive_sgd(FLEET, 50, smoothness=2.0)
+    for delay in (0, 2, 3, 4, 100):
+        updates, _ = method.rule.update(jnp.ones(1), method.rule.init(jnp.ones(1)), delay=delay)
+        np.testing.assert_allclose(updates, -min(1 / 24, 1 / (8 * max(delay, 1))), rtol=1e-6)
+
+
+def test_dude_starts_with_a_common_round():
+    """All n workers read version 0, wait, and start again at version n; in the first round only the last arrival steps."""
+    method = methods.dude(FLEET, 40, learning_rate=0.1)
+    schedule = method.schedule
+    assert schedule.read[:3].tolist() == [0, 0, 0]
+    assert sorted(schedule.worker[:3].tolist()) == [0, 1, 2]
+    assert (schedule.read[3:6] >= 3).all()
+    assert schedule.start[3:].min() == 4.1
+    run = method.simulate(jasgd.problems.quadratic(5), key=jax.random.key(0), every=1)
+    loss = run.history["loss"]
+    assert loss[0] == loss[1] == loss[2]
+    assert loss[3] < loss[0]
+
+
+def test_largest_age_is_that_of_the_dual_delays():
+    """Equal to the recursion: 1 + delay at an arrival, one more at every other step."""
+    schedule = jasgd.protocols.asynchronous(jasgd.fleet.exponential([1.0, 3.0, 0.5]), 200, seed=3)
+    age, largest = np.ones(3, int), 1
+    for worker, delay in zip(schedule.worker, schedule.delay, strict=True):
+        age += 1
+        age[worker] = delay + 1
+        largest = max(largest, age.max())
+    first = [np.flatnonzero(schedule.worker == i)[0] for i in range(3)]
+    assert max(first) < 100  # nobody's first arrival decides
+    assert methods._largest_age(schedule) == largest
+
+
+@pytest.mark.parametrize("source", ["times", "duration", "delay"])
+def test_rescaled_methods_have_unit_average_weight(source):
+    """In its three forms the average step over a long run is the learning rate."""
+    method = methods.rescaled_sgd(FLEET, 4000, learning_rate=1.0, source=source)
+    schedule = method.schedule
+    state = method.rule.init(jnp.ones(1))
+    weights = [
+        -float(
+            method.rule.update(
+                jnp.ones(1),
+                state,
+                worker=schedule.worker[k],
+                delay=schedule.delay[k],
+                duration=schedule.duration[k],
+            )[0][0]
+        )
+        for k in range(3000, 3400)
+    ]
+    assert abs(np.mean(weights) - 1) < 0.02
+
+
+def test_rescaling_by_times_needs_fixed_times():
+    """A fleet that draws its durations has no times to scale by."""
+    with pytest.raises(ValueError, match="draws its durations"):
+        methods.rescaled_sgd(jasgd.fleet.exponential([1.0, 2.0]), 10, learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: theory.stability_limit(0.0, 1), "`smoothness` must be positive"),
+        (lambda: theory.delay_adaptive_step_size(1.0, 4, noise=1.0), "also depends on `gap` and `updates`"),
+        (lambda: theory.dude_step_size(1.0, 4, 1.0, 8, 100), "needs at least"),
+        (lambda: theory.rescaled_step_size([1.0, 0.0], 1.0, 0.1), "`times` must be positive"),
+    ],
+)
+def test_theory_refuses_what_has_no_answer(call, message):
+    """One clear sentence."""
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_citation_refuses_what_has_no_paper():
+    """optax.sgd is nobody's method here."""
+    with pytest.raises(ValueError, match="belongs to no paper"):
+        jasgd.citation(optax.sgd)
