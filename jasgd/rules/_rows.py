@@ -1,9 +1,14 @@
 """One entry per worker: tables whose leaves are (N, *leaf.shape).
 
-A table lives once, in the rule's state, and one row is replaced per arrival, in place when the state is donated.
+A table lives once, in the rule's state, and one row of it changes per arrival. XLA does that in place only if nothing reads
+the old row after the new one is written, and it may compute a cheap reader again wherever its result is used. So a rule
+either changes the row and reads it back (:func:`change`), or makes the new row depend on what was computed from the old
+one and is kept in the state (:func:`replace`).
+
 A worker outside the table reads NaN, so that a wrong index cannot pass for a plausible curve.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,12 +22,53 @@ def zeros(params: Any, rows: int) -> Any:
 
 def row(table: Any, worker: jax.Array) -> Any:
     """The entry of one worker."""
-    return jax.tree.map(lambda rows: rows.at[worker].get(mode="fill", fill_value=jnp.nan), table)
+    index = _index(worker)
+
+    def read(rows: jax.Array) -> jax.Array:
+        return jnp.where(index < rows.shape[0], _slice(rows, index), jnp.nan)
+
+    return jax.tree.map(read, table)
 
 
-def replace(table: Any, worker: jax.Array, entry: Any) -> Any:
-    """The table with another entry for one worker."""
-    return jax.tree.map(lambda rows, new: rows.at[worker].set(new.astype(rows.dtype)), table, entry)
+def change(table: Any, worker: jax.Array, function: Callable[..., jax.Array], *trees: Any) -> tuple[Any, Any]:
+    """The table with ``function(entry, *leaves)`` as the entry of one worker, and that entry."""
+    new = jax.tree.map(
+        lambda rows, old, *leaves: function(old, *leaves).astype(rows.dtype), table, row(table, worker), *trees
+    )
+    table = jax.tree.map(lambda rows, entry: _write(rows, worker, entry), table, new)
+    return table, row(table, worker)
+
+
+def replace(table: Any, worker: jax.Array, entry: Any, *, after: Any) -> Any:
+    """The table with another entry for one worker, NaN where ``after`` is.
+
+    Args:
+      table: the table.
+      worker: whose entry it is.
+      entry: the new one.
+      after: what was computed from the old one; it must be part of the state that the rule returns.
+    """
+
+    def put(rows: jax.Array, new: jax.Array, computed: jax.Array) -> jax.Array:
+        return _write(rows, worker, jnp.where(jnp.isnan(computed), jnp.nan, new).astype(rows.dtype))
+
+    return jax.tree.map(put, table, entry, after)
+
+
+def _index(worker: jax.Array) -> jax.Array:
+    return jnp.asarray(worker).astype(jnp.uint32)
+
+
+def _slice(rows: jax.Array, index: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_slice(rows, _start(rows, index), (1, *rows.shape[1:]))[0]
+
+
+def _write(rows: jax.Array, worker: jax.Array, entry: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice(rows, entry[None], _start(rows, _index(worker)))
+
+
+def _start(rows: jax.Array, index: jax.Array) -> tuple[jax.Array, ...]:
+    return (index, *(jnp.uint32(0),) * (rows.ndim - 1))
 
 
 def sum_dtype(leaf: jax.Array) -> Any:
@@ -35,20 +81,24 @@ def mean(table: Any) -> Any:
     return jax.tree.map(lambda rows: jnp.mean(rows, axis=0, dtype=sum_dtype(rows)), table)
 
 
-def move_mean(average: Any, table: Any, old: Any, new: Any, updates_before: jax.Array) -> Any:
-    """The mean after one entry went from ``old`` to ``new``; ``table`` holds the new one already.
+def difference(new: Any, old: Any) -> Any:
+    """``new - old`` in single precision at least."""
+    return jax.tree.map(lambda a, b: a.astype(sum_dtype(a)) - b.astype(sum_dtype(a)), new, old)
 
-    Every N updates it is taken from the table again, which costs one row per update on average. The rounding errors of
-    at most N additions can add up in between, however long the run is.
+
+def moved(average: Any, changed: Any, count: int) -> Any:
+    """The mean over ``count`` entries after one of them changed."""
+    return jax.tree.map(lambda m, d: m + d / count, average, changed)
+
+
+def refreshed(average: Any, table: Any, updates_before: jax.Array) -> Any:
+    """The mean, every N updates taken from the table again.
+
+    That costs one row per update on average. The rounding errors of at most N additions can add up in between, however
+    long the run is.
     """
     count = jax.tree.leaves(table)[0].shape[0]
-
-    def moved() -> Any:
-        return jax.tree.map(
-            lambda m, before, after: m + (after.astype(m.dtype) - before.astype(m.dtype)) / count, average, old, new
-        )
-
-    return jax.lax.cond(updates_before % count == count - 1, lambda: mean(table), moved)
+    return jax.lax.cond(updates_before % count == count - 1, lambda: mean(table), lambda: average)
 
 
 def cast_like(tree: Any, like: Any) -> Any:

@@ -62,14 +62,14 @@ def scale_by_aced(
         updates: Any, state: AcedState, params: Any = None, *, worker: Any, step: Any, delay: Any, **extra_args: Any
     ) -> Any:
         del params, extra_args
-        entries = _rows.replace(state.aged_table, worker, updates)
+        entries, _ = _rows.change(state.aged_table, worker, lambda old, g: jnp.where(jnp.isnan(old), old, g), updates)
         read = state.aged_read.at[worker].set(jnp.asarray(step - delay, jnp.int32))
         active = (read > _NEVER) & (step - read <= max_age)
-        share = active / jnp.maximum(jnp.sum(active), 1)
+        count = jnp.maximum(jnp.sum(active), 1)
 
         def average(rows: jax.Array, g: jax.Array) -> jax.Array:
-            dtype = _rows.sum_dtype(rows)
-            return jnp.tensordot(share.astype(dtype), rows.astype(dtype), axes=1).astype(g.dtype)
+            used = jnp.where(jnp.expand_dims(active, range(1, rows.ndim)), rows, 0).astype(_rows.sum_dtype(rows))
+            return (jnp.sum(used, axis=0) / count.astype(used.dtype)).astype(g.dtype)
 
         return jax.tree.map(average, entries, updates), AcedState(aged_table=entries, aged_read=read)
 

@@ -31,7 +31,8 @@ class Ca2flState(NamedTuple):
     cache_touched: jax.Array  # (N,), int32, the buffer into which a worker delivered last
     cache_mean: optax.Updates  # mean of the cache, like the parameters, in single precision at least
     cache_mean_before: optax.Updates  # the same when the buffer began
-    cache_sum: optax.Updates  # sum of the corrected updates in the buffer
+    cache_change: optax.Updates  # what the last arrival changed in the cache
+    cache_sum: optax.Updates  # sum of D_i - h_i in the buffer
     cache_arrivals: jax.Array  # (), int32, in the buffer
     cache_buffer: jax.Array  # (), int32, number of the buffer
     cache_count: jax.Array  # (), int32, arrivals in all
@@ -65,6 +66,7 @@ def scale_by_ca2fl(num_workers: int) -> optax.GradientTransformationExtraArgs:
             cache_touched=jnp.full((num_workers,), -1, jnp.int32),
             cache_mean=zero,
             cache_mean_before=optax.tree.zeros_like(zero),
+            cache_change=optax.tree.zeros_like(zero),
             cache_sum=optax.tree.zeros_like(zero),
             cache_arrivals=jnp.zeros([], jnp.int32),
             cache_buffer=jnp.zeros([], jnp.int32),
@@ -76,10 +78,13 @@ def scale_by_ca2fl(num_workers: int) -> optax.GradientTransformationExtraArgs:
         apply = jnp.asarray(apply)
         again = state.cache_touched[worker] == state.cache_buffer
         latest = _rows.row(state.cache, worker)
-        before = optax.tree.where(again, _rows.row(state.cache_before, worker), latest)
-        cache = _rows.replace(state.cache, worker, updates)
-        average = _rows.move_mean(state.cache_mean, cache, latest, updates, state.cache_count)
-        total = jax.tree.map(lambda s, g, h: s + g.astype(s.dtype) - h.astype(s.dtype), state.cache_sum, updates, before)
+        cache_before, before = _rows.change(
+            state.cache_before, worker, lambda before, latest: jnp.where(again, before, latest), latest
+        )
+        changed = _rows.difference(updates, latest)
+        cache = _rows.replace(state.cache, worker, updates, after=optax.tree.add(changed, before))
+        average = _rows.refreshed(_rows.moved(state.cache_mean, changed, num_workers), cache, state.cache_count)
+        total = optax.tree.add(state.cache_sum, _rows.difference(updates, before))
         arrivals = state.cache_arrivals + 1
         out = jax.tree.map(
             lambda h, s, g: jnp.where(apply, h + s / arrivals.astype(s.dtype), jnp.zeros_like(s)).astype(g.dtype),
@@ -89,10 +94,11 @@ def scale_by_ca2fl(num_workers: int) -> optax.GradientTransformationExtraArgs:
         )
         return out, Ca2flState(
             cache=cache,
-            cache_before=_rows.replace(state.cache_before, worker, before),
+            cache_before=cache_before,
             cache_touched=state.cache_touched.at[worker].set(state.cache_buffer),
             cache_mean=average,
             cache_mean_before=optax.tree.where(apply, average, state.cache_mean_before),
+            cache_change=changed,
             cache_sum=optax.tree.where(apply, optax.tree.zeros_like(total), total),
             cache_arrivals=jnp.where(apply, 0, arrivals),
             cache_buffer=state.cache_buffer + apply.astype(jnp.int32),

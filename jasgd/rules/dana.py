@@ -49,11 +49,9 @@ def scale_by_dana_slim(momentum: ArrayLike, num_workers: int) -> optax.GradientT
 
     def update_fn(updates: Any, state: DanaSlimState, params: Any = None, *, worker: Any, **extra_args: Any) -> Any:
         del params, extra_args
-        velocity = _momentum_step(momentum, _rows.row(state.slim_velocity, worker), updates)
-        return (
-            _momentum_step(momentum, velocity, updates),
-            DanaSlimState(_rows.replace(state.slim_velocity, worker, velocity)),
-        )
+        table, velocity = _rows.change(state.slim_velocity, worker, lambda v, g: momentum * v + g, updates)
+        ahead = jax.tree.map(lambda v, g: (momentum * v + g).astype(g.dtype), velocity, updates)
+        return ahead, DanaSlimState(table)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -114,11 +112,12 @@ def scale_by_dana_zero(
     def update_fn(updates: Any, state: DanaZeroState, params: Any = None, *, worker: Any, **extra_args: Any) -> Any:
         del params, extra_args
         old = _rows.row(state.zero_velocity, worker)
-        new = _momentum_step(momentum, old, updates)
-        table = _rows.replace(state.zero_velocity, worker, new)
-        average = _rows.move_mean(state.mean_velocity, table, old, new, state.zero_count)
+        new = jax.tree.map(lambda v, g: (momentum * v + g).astype(g.dtype), old, updates)
+        average = _rows.moved(state.mean_velocity, _rows.difference(new, old), num_workers)
+        table = _rows.replace(state.zero_velocity, worker, new, after=average)
+        average = _rows.refreshed(average, table, state.zero_count)
         ahead = -1.0 * learning_rate * momentum * num_workers
-        return new, DanaZeroState(
+        return _rows.row(table, worker), DanaZeroState(
             zero_velocity=table,
             mean_velocity=average,
             sent_offset=jax.tree.map(lambda m, o: (ahead * m).astype(o.dtype), average, state.sent_offset),
@@ -138,7 +137,3 @@ def dana_zero(learning_rate: ArrayLike, momentum: ArrayLike, num_workers: int) -
         scale_by_dana_zero(momentum, num_workers, learning_rate=learning_rate),
         optax.scale_by_learning_rate(learning_rate),
     )
-
-
-def _momentum_step(momentum: ArrayLike, velocity: Any, gradient: Any) -> Any:
-    return jax.tree.map(lambda v, g: (momentum * v + g).astype(g.dtype), velocity, gradient)

@@ -50,9 +50,10 @@ class DelaySchedule:
 
     def __call__(self, state: DelayScheduleState, **extra_args: Any) -> jax.Array:
         """The learning rate for a gradient of this ``delay``; NaN without one, as when Optax makes a state."""
-        delay = extra_args.get("delay", jnp.nan)
+        if "delay" not in extra_args:
+            return jnp.full([], jnp.nan)
         rate = self.learning_rate(state.schedule_count) if callable(self.learning_rate) else self.learning_rate
-        return rate * self.weight(delay)
+        return jnp.asarray(rate * self.weight(extra_args["delay"]))
 
 
 def inverse_step(decay: float) -> optax.Schedule:

@@ -48,7 +48,8 @@ def delay_adaptive(concurrency: ArrayLike) -> Weight:
       0.5
     """
     require_positive("concurrency", concurrency)
-    return lambda delay: jnp.asarray(concurrency / jnp.maximum(jnp.asarray(concurrency), delay))
+    # JAX divides two int32 in single precision, double precision enabled or not: hence the 1.0 here and below.
+    return lambda delay: jnp.asarray(concurrency / jnp.maximum(1.0 * jnp.asarray(concurrency), delay))
 
 
 def smoothness_capped(
@@ -64,7 +65,7 @@ def smoothness_capped(
     require_positive("smoothness", smoothness)
 
     def weight(delay: Any) -> jax.Array:
-        capped = jnp.minimum(1.0, kappa / (smoothness * learning_rate * jnp.maximum(delay, 1)))
+        capped = jnp.minimum(1.0, kappa / (smoothness * learning_rate * jnp.maximum(delay, 1.0)))
         return jnp.where(jnp.asarray(delay) > threshold, capped, 1.0) if _is_not_zero(threshold) else capped
 
     return weight

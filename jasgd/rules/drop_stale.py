@@ -28,8 +28,8 @@ def drop_stale(inner: optax.GradientTransformation, max_delay: ArrayLike) -> opt
     """
     require_not_negative("max_delay", max_delay)
 
-    def fresh(step: jax.Array, *, delay: Any, **extra_args: Any) -> jax.Array:
-        del step, extra_args
+    def fresh(count: jax.Array, /, *, delay: Any, **extra_args: Any) -> jax.Array:
+        del count, extra_args
         return jnp.asarray(delay) <= max_delay
 
     return optax.conditionally_mask(inner, fresh, forward_extra_args=True)

@@ -74,8 +74,9 @@ def scale_by_dude(
     def update_fn(updates: Any, state: DuDeState, params: Any = None, *, worker: Any, **extra_args: Any) -> Any:
         del params, extra_args
         old = _rows.row(state.gradient_table, worker)
-        entries = _rows.replace(state.gradient_table, worker, updates)
-        average = _rows.move_mean(state.table_mean, entries, old, updates, state.table_count)
+        average = _rows.moved(state.table_mean, _rows.difference(updates, old), num_workers)
+        entries = _rows.replace(state.gradient_table, worker, updates, after=average)
+        average = _rows.refreshed(average, entries, state.table_count)
         seen = state.table_seen.at[worker].set(True)
         full = jnp.all(seen)
         out = jax.tree.map(lambda m, g: jnp.where(full, m, jnp.zeros_like(m)).astype(g.dtype), average, updates)

@@ -28,7 +28,8 @@ class FedVarpState(NamedTuple):
     varp_table: optax.Updates  # y, leaves (N, *leaf.shape)
     varp_mean: optax.Updates  # mean of the table, like the parameters, in single precision at least
     varp_mean_before: optax.Updates  # the same when the round began
-    varp_sum: optax.Updates  # sum of D_i - y_i in this round
+    varp_change: optax.Updates  # D_i - y_i of the last arrival
+    varp_sum: optax.Updates  # the sum of these in this round
     varp_arrivals: jax.Array  # (), int32, in this round
     varp_count: jax.Array  # (), int32, in all rounds
 
@@ -60,6 +61,7 @@ def scale_by_fedvarp(num_workers: int) -> optax.GradientTransformationExtraArgs:
             varp_table=table,
             varp_mean=zero,
             varp_mean_before=optax.tree.zeros_like(zero),
+            varp_change=optax.tree.zeros_like(zero),
             varp_sum=optax.tree.zeros_like(zero),
             varp_arrivals=jnp.zeros([], jnp.int32),
             varp_count=jnp.zeros([], jnp.int32),
@@ -70,10 +72,10 @@ def scale_by_fedvarp(num_workers: int) -> optax.GradientTransformationExtraArgs:
     ) -> Any:
         del params, extra_args
         apply = jnp.asarray(apply)
-        old = _rows.row(state.varp_table, worker)
-        table = _rows.replace(state.varp_table, worker, updates)
-        average = _rows.move_mean(state.varp_mean, table, old, updates, state.varp_count)
-        total = jax.tree.map(lambda s, g, o: s + g.astype(s.dtype) - o.astype(s.dtype), state.varp_sum, updates, old)
+        changed = _rows.difference(updates, _rows.row(state.varp_table, worker))
+        table = _rows.replace(state.varp_table, worker, updates, after=changed)
+        average = _rows.refreshed(_rows.moved(state.varp_mean, changed, num_workers), table, state.varp_count)
+        total = optax.tree.add(state.varp_sum, changed)
         arrivals = state.varp_arrivals + 1
         out = jax.tree.map(
             lambda h, s, g: jnp.where(apply, h + s / arrivals.astype(s.dtype), jnp.zeros_like(s)).astype(g.dtype),
@@ -85,6 +87,7 @@ def scale_by_fedvarp(num_workers: int) -> optax.GradientTransformationExtraArgs:
             varp_table=table,
             varp_mean=average,
             varp_mean_before=optax.tree.where(apply, average, state.varp_mean_before),
+            varp_change=changed,
             varp_sum=optax.tree.where(apply, optax.tree.zeros_like(total), total),
             varp_arrivals=jnp.where(apply, 0, arrivals),
             varp_count=optax.safe_increment(state.varp_count),

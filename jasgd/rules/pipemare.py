@@ -40,7 +40,7 @@ def scale_by_pipemare(anneal_steps: ArrayLike) -> optax.GradientTransformationEx
 
     def update_fn(updates: Any, state: Any, params: Any = None, *, step: Any, delay: Any, **extra_args: Any) -> Any:
         del params, extra_args
-        power = 1.0 - jnp.minimum(jnp.asarray(step) / anneal_steps, 1.0)
+        power = 1.0 - jnp.minimum(1.0 * jnp.asarray(step) / anneal_steps, 1.0)  # int32 / int32 is single precision
         factor = jnp.maximum(delay, 1) ** -power
         return jax.tree.map(lambda g: factor.astype(g.dtype) * g, updates), state
 

@@ -26,7 +26,7 @@ CITATION = """\
 class RingleaderState(NamedTuple):
     """State of :func:`scale_by_ringleader`. Of each pair one is the table of this round, the other that of the next."""
 
-    ringleader_tables: optax.Updates  # leaves (2, N, *leaf.shape), means of each worker's gradients
+    ringleader_tables: optax.Updates  # leaves (2 N, *leaf.shape), means of each worker's gradients
     ringleader_counts: jax.Array  # (2, N), int32, how many gradients each mean has
     ringleader_means: optax.Updates  # leaves (2, *leaf.shape), means over the workers, in single precision at least
     ringleader_marked: jax.Array  # (N,), bool, workers that have caused their step of this round
@@ -53,11 +53,11 @@ def scale_by_ringleader(num_workers: int) -> optax.GradientTransformationExtraAr
     require_count("num_workers", num_workers)
 
     def init_fn(params: optax.Params) -> RingleaderState:
-        table = _rows.zeros(params, num_workers)
+        zero = jax.tree.map(lambda p: jnp.zeros_like(p, _rows.sum_dtype(p)), params)
         return RingleaderState(
-            ringleader_tables=jax.tree.map(lambda t: jnp.stack([t, t]), table),
+            ringleader_tables=_rows.zeros(params, 2 * num_workers),
             ringleader_counts=jnp.zeros((2, num_workers), jnp.int32),
-            ringleader_means=jax.tree.map(lambda m: jnp.stack([m, m]), _rows.mean(table)),
+            ringleader_means=_rows.zeros(zero, 2),
             ringleader_marked=jnp.zeros((num_workers,), jnp.bool_),
             ringleader_round=jnp.zeros([], jnp.int32),
         )
@@ -67,31 +67,38 @@ def scale_by_ringleader(num_workers: int) -> optax.GradientTransformationExtraAr
     ) -> Any:
         del params, extra_args
         now = state.ringleader_round % 2
+        worker = jnp.asarray(worker)
         joins = jnp.logical_not(state.ringleader_marked[worker])
         side = jnp.where(joins, now, 1 - now)
         count = state.ringleader_counts[side, worker]
-        tables, means = state.ringleader_tables, state.ringleader_means
+        inside = (worker >= 0) & (worker < num_workers)
         # Entries with count 0 are left over from the round before last: they count as zero.
-        entry = jax.tree.map(
-            lambda t: jnp.where(count > 0, t.at[side, worker].get(mode="fill", fill_value=jnp.nan), 0).astype(t.dtype),
-            tables,
+        place = jnp.where(inside, side * num_workers + worker, 2 * num_workers)
+        tables, entry = _rows.change(
+            state.ringleader_tables,
+            place,
+            lambda old, g: jnp.where(count > 0, old, 0) + (g - jnp.where(count > 0, old, 0)) / (count + 1).astype(g.dtype),
+            updates,
         )
+        # With count gradients before, the entry moved by (g - entry) / count, the first one by g.
         change = jax.tree.map(
-            lambda g, e, m: (g.astype(m.dtype) - e.astype(m.dtype)) / (count + 1).astype(m.dtype), updates, entry, means
+            lambda d, g: jnp.where(count > 0, d / jnp.maximum(count, 1).astype(d.dtype), g.astype(d.dtype)),
+            _rows.difference(updates, entry),
+            updates,
         )
-        tables = jax.tree.map(
-            lambda t, e, c: t.at[side, worker].set((e.astype(c.dtype) + c).astype(t.dtype)), tables, entry, change
-        )
-        means = jax.tree.map(lambda m, c: m.at[side].add(c / num_workers), means, change)
+        means, _ = _rows.change(state.ringleader_means, side, lambda m, c: m + c / num_workers, change)
         counts = state.ringleader_counts.at[side, worker].add(1)
         steps = joins & jnp.all(counts[now] > 0)
         marked = state.ringleader_marked.at[worker].set(state.ringleader_marked[worker] | steps)
-        out = jax.tree.map(lambda m, g: jnp.where(steps & jnp.asarray(apply), m[now], 0).astype(g.dtype), means, updates)
+        out = jax.tree.map(
+            lambda m, g: jnp.where(steps & jnp.asarray(apply), m, 0).astype(g.dtype), _rows.row(means, now), updates
+        )
         ends = jnp.all(marked)  # the next table becomes this round's, and this round's is cleared
+        means, _ = _rows.change(means, now, lambda m: jnp.where(ends, 0, m))
         return out, RingleaderState(
             ringleader_tables=tables,
-            ringleader_counts=counts.at[now].multiply(jnp.where(ends, 0, 1)),
-            ringleader_means=jax.tree.map(lambda m: m.at[now].multiply(jnp.where(ends, 0, 1).astype(m.dtype)), means),
+            ringleader_counts=jnp.where(ends, counts.at[now].set(0), counts),
+            ringleader_means=means,
             ringleader_marked=marked & jnp.logical_not(ends),
             ringleader_round=state.ringleader_round + ends.astype(jnp.int32),
         )

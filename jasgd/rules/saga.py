@@ -27,6 +27,7 @@ class SagaState(NamedTuple):
 
     saga_table: optax.Updates  # leaves (N, *leaf.shape)
     saga_mean: optax.Updates  # like the parameters, in single precision at least
+    saga_change: optax.Updates  # what the last arrival changed in the table, like the mean
     saga_count: jax.Array  # (), int32
 
 
@@ -51,17 +52,25 @@ def scale_by_saga(num_workers: int, *, table: optax.Updates | None = None) -> op
 
     def init_fn(params: optax.Params) -> SagaState:
         entries = _rows.initial(params, num_workers, table)
-        return SagaState(saga_table=entries, saga_mean=_rows.mean(entries), saga_count=jnp.zeros([], jnp.int32))
+        average = _rows.mean(entries)
+        return SagaState(
+            saga_table=entries,
+            saga_mean=average,
+            saga_change=optax.tree.zeros_like(average),
+            saga_count=jnp.zeros([], jnp.int32),
+        )
 
     def update_fn(updates: Any, state: SagaState, params: Any = None, *, worker: Any, **extra_args: Any) -> Any:
         del params, extra_args
-        old = _rows.row(state.saga_table, worker)
-        out = jax.tree.map(
-            lambda g, o, m: (g.astype(m.dtype) - o.astype(m.dtype) + m).astype(g.dtype), updates, old, state.saga_mean
+        changed = _rows.difference(updates, _rows.row(state.saga_table, worker))
+        entries = _rows.replace(state.saga_table, worker, updates, after=changed)
+        average = _rows.refreshed(_rows.moved(state.saga_mean, changed, num_workers), entries, state.saga_count)
+        return _rows.cast_like(optax.tree.add(changed, state.saga_mean), updates), SagaState(
+            saga_table=entries,
+            saga_mean=average,
+            saga_change=changed,
+            saga_count=optax.safe_increment(state.saga_count),
         )
-        entries = _rows.replace(state.saga_table, worker, updates)
-        average = _rows.move_mean(state.saga_mean, entries, old, updates, state.saga_count)
-        return out, SagaState(saga_table=entries, saga_mean=average, saga_count=optax.safe_increment(state.saga_count))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

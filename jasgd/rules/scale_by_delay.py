@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
@@ -33,7 +34,7 @@ def scale_by_delay(weight: Weight | None = None) -> optax.GradientTransformation
 
     def update_fn(updates: Any, state: Any, params: Any = None, *, delay: Any, **extra_args: Any) -> Any:
         del params, extra_args
-        factor = weight(delay)
+        factor = jnp.asarray(weight(delay))
         return jax.tree.map(lambda g: factor.astype(g.dtype) * g, updates), state
 
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update_fn)

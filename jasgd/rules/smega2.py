@@ -72,7 +72,7 @@ def scale_by_smega2(
         m = jax.tree.map(lambda a, b: jnp.where(k == 0, momentum * a + b / n, a).astype(a.dtype), m, s)
         s = jax.tree.map(lambda b: jnp.where(k == 0, jnp.zeros_like(b), b), s)
         on_m = n + k * (momentum - 1) if advanced else jnp.asarray(n)
-        on_s = k / n if advanced else jnp.zeros([])
+        on_s = 1.0 * k / n if advanced else jnp.zeros([])  # int32 / int32 is single precision
         offset = jax.tree.map(
             lambda a, b: (-1.0 * learning_rate * momentum * (on_m.astype(a.dtype) * a + on_s.astype(b.dtype) * b)).astype(
                 a.dtype

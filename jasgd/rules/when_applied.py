@@ -27,8 +27,8 @@ def when_applied(inner: optax.GradientTransformation) -> optax.GradientTransform
       >>> rule = optax.chain(jasgd.rules.scale_by_dude(100), jasgd.rules.when_applied(optax.adam(1e-3)))
     """
 
-    def completes(step: jax.Array, *, apply: Any, **extra_args: Any) -> jax.Array:
-        del step, extra_args
+    def completes(count: jax.Array, /, *, apply: Any, **extra_args: Any) -> jax.Array:
+        del count, extra_args
         return jnp.asarray(apply)
 
     return optax.conditionally_mask(inner, completes, forward_extra_args=True)

@@ -7,7 +7,6 @@ paper's shifted momentum :math:`v_{t+1} = m v_{t-\tau} - \eta g(w_{t-\tau})`.
 
 from typing import Any, NamedTuple
 
-import jax
 import optax
 from jax.typing import ArrayLike
 
@@ -52,12 +51,10 @@ def scale_by_worker_momentum(
 
     def update_fn(updates: Any, state: WorkerMomentumState, params: Any = None, *, worker: Any, **extra_args: Any) -> Any:
         del params, extra_args
-        velocity = jax.tree.map(
-            lambda v, g: (momentum * v + (1 - dampening) * g).astype(g.dtype),
-            _rows.row(state.worker_velocity, worker),
-            updates,
+        table, velocity = _rows.change(
+            state.worker_velocity, worker, lambda v, g: momentum * v + (1 - dampening) * g, updates
         )
-        return velocity, WorkerMomentumState(_rows.replace(state.worker_velocity, worker, velocity))
+        return velocity, WorkerMomentumState(table)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
