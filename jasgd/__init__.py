@@ -1,6 +1,8 @@
 """Exact, deterministic simulation of asynchronous SGD with many virtual workers."""
 
-from jasgd import fleet, plan, problems, protocols, reference, results, rules
+from jasgd import fleet, methods, plan, problems, protocols, reference, results, rules, theory
+from jasgd._citation import citation
+from jasgd.delays import delayed
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate
@@ -11,7 +13,10 @@ __all__ = [
     "Problem",
     "Run",
     "Schedule",
+    "citation",
+    "delayed",
     "fleet",
+    "methods",
     "plan",
     "problems",
     "protocols",
@@ -19,4 +24,5 @@ __all__ = [
     "results",
     "rules",
     "simulate",
+    "theory",
 ]

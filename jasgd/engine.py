@@ -23,6 +23,7 @@ from jasgd.extra_args import EXTRA_ARGS, trace_rule
 from jasgd.plan import Plan
 from jasgd.problems.problem import Problem
 from jasgd.program import Program, trace
+from jasgd.rules._rows import sum_dtype
 from jasgd.rules.sent import sent_offset, sent_params
 
 
@@ -151,11 +152,6 @@ def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gather
         sent=ring.init(sent_params(rule_state, params), rows) if sends else None,
         gathered=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, sum_dtype(leaf)), params) if gathers else None,
     )
-
-
-def sum_dtype(leaf: jax.Array) -> jnp.dtype:
-    """Where gradients are weighted and summed: at least single precision, whatever the parameters have."""
-    return jnp.promote_types(leaf.dtype, jnp.float32)
 
 
 def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64) -> Loop:

@@ -214,7 +214,7 @@ def _assign_slots(
     waits = applied > step
     lives_born = np.concatenate([born[read_later], at_step[step[waits]]])
     lives_die = np.concatenate([dies[read_later], at_delivery[waits]])
-    slot, slots = _colour(lives_born, lives_die)
+    slot, slots = colour(lives_born, lives_die)
     versions = int(np.count_nonzero(read_later))
     version_slot = np.full(updates + 1, slots, np.int32)
     version_slot[read_later] = slot[:versions]
@@ -231,7 +231,7 @@ def _assign_slots(
     }
 
 
-def _colour(born: np.ndarray, dies: np.ndarray) -> tuple[np.ndarray, int]:
+def colour(born: np.ndarray, dies: np.ndarray) -> tuple[np.ndarray, int]:
     """Slots for lives [born, dies): first come, first served; at one instant, deaths come before births.
 
     With S slots, the i-th birth takes a fresh slot if i < S, else the slot of the (i - S)-th death: a forest of

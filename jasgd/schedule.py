@@ -157,6 +157,12 @@ class Schedule:
             raise ValueError("the last row must have `apply` set: its gradient would never be used.")
         if self.clock == "seconds":
             self._verify_clock()
+        if self.ledger is not None:
+            pending = self.ledger.pending_read
+            if np.any((pending < 0) | (pending > self.updates)):
+                raise ValueError(
+                    f"a job under way at the end must have read a version from 0 to {self.updates}, got {pending}."
+                )
         self._verify_conservation()
         return self
 

@@ -71,6 +71,31 @@ class Fleet:
         """
         return self._with_powers({_checked_worker(i, self.num_workers): outages(v) for i, v in intervals.items()})
 
+    def with_links(self, *, upload: ArrayLike = 0.0, download: ArrayLike = 0.0, size: float = 1.0) -> "Fleet":
+        """Messages take time: a job is the download of the model, the computation and the upload of the gradient.
+
+        A server that needs nobody's answer to go on, and all protocols, see only the whole: it becomes the duration of the
+        job. While a worker's power changes, its links change with it; in an outage they are down.
+
+        Args:
+          upload, download: seconds per message of every worker, or of all.
+          size: floats per message, if those are seconds per float.
+
+        Example:
+          >>> jasgd.fleet.fixed([1.0, 2.0]).with_links(upload=0.5, download=[0.25, 1.0]).times
+          array([1.75, 3.5 ])
+        """
+        seconds = (_link("upload", upload, self.num_workers) + _link("download", download, self.num_workers)) * size
+        if not size >= 0:
+            raise ValueError(f"`size` must not be negative, got {size!r}.")
+        draw = self.draw
+        return dataclasses.replace(
+            self,
+            draw=lambda rng, worker, jobs: draw(rng, worker, jobs) + seconds[worker],
+            times=None if self.times is None else self.times + seconds,
+            name=f"{self.name} with links",
+        )
+
     def _with_powers(self, powers: dict[int, Power]) -> "Fleet":
         twice = sorted(set(powers) & set(self.powers))
         if twice:
@@ -102,6 +127,17 @@ def _finish(power: Power | None, jobs: Iterator[float]) -> Callable[[float], flo
     if power is None:
         return lambda start: start + next(jobs)
     return lambda start: power.finish(start, next(jobs))
+
+
+def _link(name: str, seconds: ArrayLike, num_workers: int) -> np.ndarray:
+    each = np.asarray(seconds, np.float64)
+    if each.shape not in ((), (num_workers,)):
+        raise ValueError(f"`{name}` must be a number or one per worker ({num_workers}), got shape {each.shape}.")
+    each = np.broadcast_to(each, (num_workers,))
+    wrong = np.flatnonzero(~(each >= 0))
+    if len(wrong):
+        raise ValueError(f"`{name}` must not be negative, but that of worker {wrong[0]} is {each[wrong[0]]}.")
+    return each
 
 
 def _checked_worker(worker: int, num_workers: int) -> int:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jasgd import fleet
 from jasgd.protocols import asynchronous, delays, geometric_delays, minibatch, uniform_delays
 from jasgd.protocols._always_busy import always_busy
-from jasgd.protocols.asynchronous import _Server
+from jasgd.protocols._event_loop import Server
 from jasgd.schedule import Ledger
 
 INF = float("inf")
@@ -431,7 +431,7 @@ def assert_same_ledger(one, other):
 
 def assert_both_agree(made, updates, jobs, dispatch="after", seed=0):
     columns, ledger = always_busy(made, updates, jobs, dispatch, seed)
-    expected, expected_ledger = _Server(made, jobs, "own", 1, False, dispatch, None, "updates", seed).run(updates)
+    expected, expected_ledger = Server(made, jobs, "own", 1, False, dispatch, None, "updates", seed).run(updates)
     assert columns.keys() == expected.keys()
     for name in columns:
         np.testing.assert_array_equal(columns[name], expected[name], err_msg=name)

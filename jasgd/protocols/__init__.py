@@ -1,7 +1,26 @@
 """Protocols: from a fleet to the schedule of an execution."""
 
 from jasgd.protocols.asynchronous import asynchronous
+from jasgd.protocols.buffered import buffered, semi_asynchronous
 from jasgd.protocols.delays import delays, geometric_delays, uniform_delays
+from jasgd.protocols.m_synchronous import m_synchronous
 from jasgd.protocols.minibatch import minibatch
+from jasgd.protocols.rennala import malenia, rennala
+from jasgd.protocols.ringleader import ringleader
+from jasgd.protocols.ringmaster import naive_optimal, ringmaster
 
-__all__ = ["asynchronous", "delays", "geometric_delays", "minibatch", "uniform_delays"]
+__all__ = [
+    "asynchronous",
+    "buffered",
+    "delays",
+    "geometric_delays",
+    "m_synchronous",
+    "malenia",
+    "minibatch",
+    "naive_optimal",
+    "rennala",
+    "ringleader",
+    "ringmaster",
+    "semi_asynchronous",
+    "uniform_delays",
+]

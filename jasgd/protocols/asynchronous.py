@@ -10,17 +10,14 @@
   Cohen et al. 2021 (Picky SGD).
 """
 
-import heapq
-from collections import deque
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._always_busy import always_busy
-from jasgd.schedule import Ledger, Schedule
-
-Assignment = Literal["own", "random", "shuffled"]
+from jasgd.protocols._event_loop import Assignment, Server
+from jasgd.schedule import Schedule
 
 
 def asynchronous(
@@ -72,8 +69,8 @@ def asynchronous(
     if assignment == "own" and wait_for == 1 and max_delay is None and apart and not fleet.powers:
         columns, ledger = always_busy(fleet, updates, jobs, dispatch, seed)
     else:
-        server = _Server(fleet, jobs, assignment, wait_for, parallel, dispatch, max_delay, age_in, seed)
-        columns, ledger = server.run(updates, first_wait=wait_for if apart else jobs)
+        server = Server(fleet, jobs, assignment, wait_for, parallel, dispatch, max_delay, age_in, seed)
+        columns, ledger = server.run(updates, first_wait=None if apart else jobs)
     return Schedule(
         **columns,
         weight=np.ones(updates, np.float32),
@@ -121,130 +118,3 @@ def _check(
         raise ValueError("a first round together cannot be combined with `max_delay` or with dispatch before apply.")
     if assignment == "own" and parallel:
         raise ValueError("`parallel` jobs need assignment 'random' or 'shuffled': an own worker is never busy.")
-
-
-class _Server:
-    """The event loop: a heap of (finish time, worker, job), so that ties are broken by worker."""
-
-    def __init__(
-        self,
-        fleet: Fleet,
-        jobs: int,
-        assignment: Assignment,
-        wait_for: int,
-        parallel: bool,
-        dispatch: str,
-        max_delay: int | None,
-        age_in: str,
-        seed: int,
-    ) -> None:
-        n = fleet.num_workers
-        self.fleet, self.jobs, self.assignment, self.wait_for = fleet, jobs, assignment, wait_for
-        self.parallel, self.before, self.max_delay, self.age_in = parallel, dispatch == "before", max_delay, age_in
-        self.rng = np.random.default_rng(np.random.SeedSequence(seed))
-        self.permutation: deque[int] = deque()
-        self.clocks = fleet.clocks(seed=seed)
-        self.heap: list[tuple[float, int, int]] = []
-        self.running: dict[tuple[int, int], tuple[int, int, float]] = {}  # (worker, job) -> read, arrivals then, start
-        self.queues: list[deque[tuple[int, int]]] = [deque() for _ in range(n)]  # (read, arrivals then) of waiting jobs
-        self.started = [0] * n
-        self.busy = [0] * n
-        self.idle_since = [0.0] * n
-        self.idle = np.zeros(n)
-        self.dropped, self.dropped_seconds, self.lost_delay = np.zeros(n, np.int64), np.zeros(n), 0
-
-    def run(self, updates: int, *, first_wait: int = 1) -> tuple[dict[str, Any], Ledger]:
-        rows = []
-        version = arrivals = dropped_in_a_row = 0
-        # While nothing is applied no gradient ages in updates; in arrivals, all may age for ever.
-        most_in_a_row = 1000 * (len(self.clocks) + self.jobs)
-        waiting: list[int] = []
-        wait_for = first_wait
-        for worker in self._first_workers():
-            self._assign(worker, 0, 0, 0.0)
-        while version < updates:
-            now, worker, job = heapq.heappop(self.heap)
-            if now == np.inf:
-                raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
-            read, then, start = self.running.pop((worker, job))
-            age = version - read if self.age_in == "updates" else arrivals - then
-            arrivals += 1
-            version_before = version
-            if self.max_delay is not None and age > self.max_delay:
-                self.dropped[worker] += 1
-                self.dropped_seconds[worker] += now - start
-                self.lost_delay += version - read
-                dropped_in_a_row += 1
-                if dropped_in_a_row > most_in_a_row:
-                    raise ValueError(
-                        f"`max_delay` {self.max_delay} drops every gradient after update {version}: "
-                        f"{dropped_in_a_row} arrivals in a row; use a larger one, or age_in='updates'."
-                    )
-            else:
-                rows.append((worker, job, read, start, now))
-                version, dropped_in_a_row = version + 1, 0
-            self._finish(worker, now)
-            waiting.append(worker)
-            if len(waiting) == wait_for:
-                sent = version_before if self.before else version
-                for next_worker in self._next_workers(waiting):
-                    self._assign(next_worker, sent, arrivals, now)
-                waiting, wait_for = [], self.wait_for
-        names = ("worker", "job", "read", "start", "time")
-        return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True)), self._ledger(now)
-
-    def _first_workers(self) -> list[int]:
-        n = self.fleet.num_workers
-        if self.assignment == "own" or self.jobs == n:
-            return list(range(self.jobs))
-        return sorted(self.rng.choice(n, self.jobs, replace=False).tolist())
-
-    def _next_workers(self, finished: list[int]) -> list[int]:
-        if self.assignment == "own":
-            return finished
-        if self.assignment == "random":
-            return self.rng.integers(self.fleet.num_workers, size=len(finished)).tolist()
-        while len(self.permutation) < len(finished):
-            self.permutation.extend(self.rng.permutation(self.fleet.num_workers).tolist())
-        return [self.permutation.popleft() for _ in finished]
-
-    def _assign(self, worker: int, version: int, arrivals: int, now: float) -> None:
-        if self.busy[worker] and not self.parallel:
-            self.queues[worker].append((version, arrivals))
-        else:
-            self._start(worker, version, arrivals, now)
-
-    def _start(self, worker: int, version: int, arrivals: int, now: float) -> None:
-        job = self.started[worker]
-        self.started[worker] += 1
-        if not self.busy[worker]:
-            self.idle[worker] += now - self.idle_since[worker]
-        self.busy[worker] += 1
-        self.running[worker, job] = (version, arrivals, now)
-        heapq.heappush(self.heap, (self.clocks[worker](now), worker, job))
-
-    def _finish(self, worker: int, now: float) -> None:
-        self.busy[worker] -= 1
-        self.idle_since[worker] = now
-        if self.queues[worker]:
-            self._start(worker, *self.queues[worker].popleft(), now)
-
-    def _ledger(self, now: float) -> Ledger:
-        n = self.fleet.num_workers
-        for worker in range(n):
-            if not self.busy[worker]:
-                self.idle[worker] += now - self.idle_since[worker]
-        pending = [(worker, read, start) for (worker, _), (read, _, start) in sorted(self.running.items())]
-        pending += [(worker, read, now) for worker in range(n) for read, _ in self.queues[worker]]
-        columns = [[job[i] for job in pending] for i in range(3)]
-        return Ledger(
-            dropped=self.dropped,
-            cancelled=np.zeros(n, np.int64),
-            dropped_seconds=self.dropped_seconds,
-            cancelled_seconds=np.zeros(n),
-            idle_seconds=self.idle,
-            lost_delay=self.lost_delay,
-            pending_worker=np.array(columns[0], np.int64),
-            pending_read=np.array(columns[1], np.int64),
-            pending_start=np.array(columns[2], np.float64),
-        )

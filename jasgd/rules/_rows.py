@@ -97,7 +97,7 @@ def refreshed(average: Any, table: Any, updates_before: jax.Array) -> Any:
     That costs one row per update on average. The rounding errors of at most N additions can add up in between, however
     long the run is.
     """
-    count = jax.tree.leaves(table)[0].shape[0]
+    count = next((rows.shape[0] for rows in jax.tree.leaves(table)), 1)  # no leaves: the empty part of a partition
     return jax.lax.cond(updates_before % count == count - 1, lambda: mean(table), lambda: average)
 
 

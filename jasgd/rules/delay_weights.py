@@ -63,6 +63,8 @@ def smoothness_capped(
     """
     require_positive("learning_rate", learning_rate)
     require_positive("smoothness", smoothness)
+    require_not_negative("threshold", threshold)
+    require_positive("kappa", kappa)
 
     def weight(delay: Any) -> jax.Array:
         capped = jnp.minimum(1.0, kappa / (smoothness * learning_rate * jnp.maximum(delay, 1.0)))
@@ -93,6 +95,7 @@ def drop_beyond(max_delay: ArrayLike) -> Weight:
       >>> [float(drop_beyond(3)(delay)) for delay in (3, 4)]
       [1.0, 0.0]
     """
+    require_not_negative("max_delay", max_delay)
     return two_level(max_delay, 0.0)
 
 

@@ -30,7 +30,7 @@ class FadasState(NamedTuple):
 
     fadas_sum: optax.Updates  # the buffer, like the parameters, in single precision at least
     buffer_delay: jax.Array  # (), int32, largest delay in the buffer
-    fadas_mean: optax.Updates  # m, like the parameters
+    fadas_mean: optax.Updates  # m, like the buffer: squares of small numbers are zero in half precision
     fadas_square: optax.Updates  # u
     fadas_largest: optax.Updates  # largest u so far
     fadas_round: jax.Array  # (), int32
@@ -66,12 +66,13 @@ def scale_by_fadas(
         require_not_negative("critical_delay", critical_delay)
 
     def init_fn(params: optax.Params) -> FadasState:
+        zeros = jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params)
         return FadasState(
-            fadas_sum=jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params),
+            fadas_sum=zeros,
             buffer_delay=jnp.zeros([], jnp.int32),
-            fadas_mean=optax.tree.zeros_like(params),
-            fadas_square=optax.tree.zeros_like(params),
-            fadas_largest=optax.tree.zeros_like(params),
+            fadas_mean=optax.tree.zeros_like(zeros),
+            fadas_square=optax.tree.zeros_like(zeros),
+            fadas_largest=optax.tree.zeros_like(zeros),
             fadas_round=jnp.zeros([], jnp.int32),
         )
 
@@ -81,10 +82,9 @@ def scale_by_fadas(
         largest_delay = jnp.maximum(state.buffer_delay, jnp.asarray(delay, jnp.int32))
 
         def flush() -> Any:
-            delta = cast_like(total, updates)
             r = optax.safe_increment(state.fadas_round)
-            m = jax.tree.map(lambda m, d: (b1 * m + (1 - b1) * d).astype(m.dtype), state.fadas_mean, delta)
-            u = jax.tree.map(lambda u, d: (b2 * u + (1 - b2) * d * d).astype(u.dtype), state.fadas_square, delta)
+            m = jax.tree.map(lambda m, d: (b1 * m + (1 - b1) * d).astype(m.dtype), state.fadas_mean, total)
+            u = jax.tree.map(lambda u, d: (b2 * u + (1 - b2) * d * d).astype(u.dtype), state.fadas_square, total)
             largest = jax.tree.map(jnp.maximum, state.fadas_largest, u)
             damp = jnp.ones([])
             if critical_delay is not None:
@@ -95,7 +95,7 @@ def scale_by_fadas(
                 m,
                 largest,
             )
-            return out, FadasState(
+            return cast_like(out, updates), FadasState(
                 fadas_sum=optax.tree.zeros_like(total),
                 buffer_delay=jnp.zeros([], jnp.int32),
                 fadas_mean=m,

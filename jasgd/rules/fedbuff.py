@@ -7,7 +7,6 @@ weights are one over it. Staleness is counted in server steps.
 
 import optax
 
-from jasgd.rules import delay_weights
 from jasgd.rules.delay_weights import Weight
 from jasgd.rules.scale_by_delay import scale_by_delay
 from jasgd.rules.when_applied import gather, when_applied
@@ -41,4 +40,4 @@ def fedbuff(
     """
     step = optax.scale_by_learning_rate(learning_rate)
     server = step if inner is None else optax.chain(inner, step)
-    return optax.chain(scale_by_delay(weight or delay_weights.polynomial(0.5)), gather(), when_applied(server))
+    return optax.chain(scale_by_delay(weight), gather(), when_applied(server))

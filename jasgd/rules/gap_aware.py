@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require_momentum
+from jasgd.rules._checks import require_momentum, require_not_negative
 
 CITATION = """\
 @inproceedings{barkai2020gap,
@@ -57,6 +57,8 @@ def scale_by_gap(
     require_momentum(decay, "decay")
     if momentum is not None:
         require_momentum(momentum)
+    if not callable(learning_rate):
+        require_not_negative("learning_rate", learning_rate)
     rate_at = learning_rate if callable(learning_rate) else optax.constant_schedule(learning_rate)
 
     def init_fn(params: optax.Params) -> GapAwareState:

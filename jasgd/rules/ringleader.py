@@ -70,7 +70,7 @@ def scale_by_ringleader(num_workers: int) -> optax.GradientTransformationExtraAr
         worker = jnp.asarray(worker)
         joins = jnp.logical_not(state.ringleader_marked[worker])
         side = jnp.where(joins, now, 1 - now)
-        count = state.ringleader_counts[side, worker]
+        count = state.ringleader_counts.at[side, worker].get(mode="fill", fill_value=1)  # so that its entry is NaN
         inside = (worker >= 0) & (worker < num_workers)
         # Entries with count 0 are left over from the round before last: they count as zero.
         place = jnp.where(inside, side * num_workers + worker, 2 * num_workers)

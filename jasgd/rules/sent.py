@@ -28,7 +28,16 @@ def sent_params(state: optax.OptState, params: optax.Params) -> optax.Params:
     offset = sent_offset(state)
     if offset is None:
         return params
-    return jax.tree.map(lambda p, o: p + o.astype(p.dtype), params, offset)
+
+    def displaced(o: Any, p: Any) -> Any:
+        return p if _is_masked(o) else p + o.astype(p.dtype)
+
+    return jax.tree.map(displaced, offset, params, is_leaf=_is_masked)
+
+
+def _is_masked(node: Any) -> bool:
+    """A part of the parameters that the rule does not see, under ``optax.masked`` or ``optax.partition``."""
+    return isinstance(node, optax.MaskedNode)
 
 
 def sent_offset(state: optax.OptState) -> Any:

@@ -1,5 +1,45 @@
-"""Constants, step sizes and bounds of the papers, as float64 functions to evaluate and plot."""
+"""Constants, step sizes, times and bounds of the papers, as float64 functions to evaluate and plot."""
 
+from jasgd.theory.bounds import (
+    asynchronous_bound,
+    bounded_gradient_bound,
+    convex_delay_adaptive_bound,
+    delay_adaptive_bound,
+    lipschitz_bound,
+)
+from jasgd.theory.client_sampling import (
+    random_assignment_time,
+    sampled_minibatch_time,
+)
+from jasgd.theory.iterations import (
+    asynchronous_iterations,
+    birch_iterations,
+    delay_adaptive_iterations,
+    dude_iterations,
+    mindflayer_iterations,
+    random_assignment_iterations,
+    rennala_iterations,
+    ringleader_iterations,
+    ringmaster_iterations,
+)
+from jasgd.theory.mindflayer import (
+    mindflayer_gradient_time,
+    mindflayer_lognormal_gradient_time,
+    mindflayer_time,
+    mindflayer_trials,
+)
+from jasgd.theory.round_times import (
+    m_synchronous_round_time,
+    malenia_round_time,
+    rennala_round_time,
+    ringmaster_block_time,
+    ringmaster_lmo_time,
+)
+from jasgd.theory.rule_bounds import (
+    dude_bound,
+    ormo_bound,
+    ormo_da_bound,
+)
 from jasgd.theory.step_sizes import (
     asynchronous_step_size,
     delay_adaptive_step_size,
@@ -9,13 +49,103 @@ from jasgd.theory.step_sizes import (
     rescaled_step_size,
     stability_limit,
 )
+from jasgd.theory.thresholds import (
+    best_m,
+    best_m_synchronous,
+    malenia_batch,
+    rennala_batch,
+    ringleader_batch,
+    ringmaster_threshold,
+)
+from jasgd.theory.time_complexity import (
+    asynchronous_time,
+    convex_optimal_time,
+    dude_time,
+    m_synchronous_factor,
+    m_synchronous_time,
+    optimal_time,
+    rescaled_time,
+    strongly_convex_optimal_time,
+    synchronous_time,
+)
+from jasgd.theory.time_optimal_step_sizes import (
+    birch_step_size,
+    mindflayer_step_size,
+    rennala_step_size,
+    ringleader_step_size,
+    ringmaster_step_size,
+)
+from jasgd.theory.times import (
+    harmonic_mean,
+    harmonic_means,
+    mean_time,
+    update_shares,
+)
+from jasgd.theory.universal import (
+    universal_ringmaster_times,
+    universal_times,
+)
 
 __all__ = [
+    "asynchronous_bound",
+    "asynchronous_iterations",
     "asynchronous_step_size",
+    "asynchronous_time",
+    "best_m",
+    "best_m_synchronous",
+    "birch_iterations",
+    "birch_step_size",
+    "bounded_gradient_bound",
+    "convex_delay_adaptive_bound",
+    "convex_optimal_time",
+    "delay_adaptive_bound",
+    "delay_adaptive_iterations",
     "delay_adaptive_step_size",
+    "dude_bound",
+    "dude_iterations",
     "dude_step_size",
+    "dude_time",
+    "harmonic_mean",
+    "harmonic_means",
+    "lipschitz_bound",
     "lipschitz_step_size",
+    "m_synchronous_factor",
+    "m_synchronous_round_time",
+    "m_synchronous_time",
+    "malenia_batch",
+    "malenia_round_time",
+    "mean_time",
+    "mindflayer_gradient_time",
+    "mindflayer_iterations",
+    "mindflayer_lognormal_gradient_time",
+    "mindflayer_step_size",
+    "mindflayer_time",
+    "mindflayer_trials",
+    "optimal_time",
+    "ormo_bound",
+    "ormo_da_bound",
     "ormo_step_size",
+    "random_assignment_iterations",
+    "random_assignment_time",
+    "rennala_batch",
+    "rennala_iterations",
+    "rennala_round_time",
+    "rennala_step_size",
     "rescaled_step_size",
+    "rescaled_time",
+    "ringleader_batch",
+    "ringleader_iterations",
+    "ringleader_step_size",
+    "ringmaster_block_time",
+    "ringmaster_iterations",
+    "ringmaster_lmo_time",
+    "ringmaster_step_size",
+    "ringmaster_threshold",
+    "sampled_minibatch_time",
     "stability_limit",
+    "strongly_convex_optimal_time",
+    "synchronous_time",
+    "universal_ringmaster_times",
+    "universal_times",
+    "update_shares",
 ]

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd.theory._checks import checked_times, require_momentum, require_not_negative, require_positive
+
 
 def stability_limit(smoothness: float, delay: int) -> float:
     r"""Largest stable step of SGD with a constant delay on a quadratic: :math:`\frac2L \sin \frac{\pi}{2 (2 \tau + 1)}`.
@@ -20,8 +22,8 @@ def stability_limit(smoothness: float, delay: int) -> float:
       >>> round(stability_limit(1.0, delay=1), 6)
       1.0
     """
-    _require_positive(smoothness=smoothness)
-    _require_not_negative(delay=delay)
+    require_positive(smoothness=smoothness)
+    require_not_negative(delay=delay)
     return 2 / smoothness * math.sin(math.pi / (2 * (2 * delay + 1)))
 
 
@@ -35,8 +37,8 @@ def asynchronous_step_size(smoothness: float, concurrency: int, max_delay: int) 
       >>> asynchronous_step_size(smoothness=1.0, concurrency=9, max_delay=100)
       0.0125
     """
-    _require_positive(smoothness=smoothness, concurrency=concurrency)
-    _require_not_negative(max_delay=max_delay)
+    require_positive(smoothness=smoothness, concurrency=concurrency)
+    require_not_negative(max_delay=max_delay)
     late = 8 * (concurrency - 1) * max_delay
     return min(1 / (2 * smoothness), 1 / (smoothness * math.sqrt(late)) if late else math.inf)
 
@@ -64,10 +66,10 @@ def delay_adaptive_step_size(
       >>> delay_adaptive_step_size(smoothness=0.25, concurrency=40)
       0.025
     """
-    _require_positive(smoothness=smoothness, concurrency=concurrency)
-    _require_not_negative(noise=noise)
+    require_positive(smoothness=smoothness, concurrency=concurrency)
+    require_not_negative(noise=noise)
     largest = 1 / (4 * smoothness * concurrency)
-    if not noise:
+    if not (noise**2):
         return largest
     given = _given(gap=gap, updates=updates)
     return min(largest, math.sqrt(8 * given["gap"] / (3 * smoothness * given["updates"] * noise**2)))
@@ -82,7 +84,7 @@ def lipschitz_step_size(distance: float, lipschitz: float, concurrency: int, upd
       >>> lipschitz_step_size(distance=2.0, lipschitz=1.0, concurrency=2, updates=100)
       0.1
     """
-    _require_positive(distance=distance, lipschitz=lipschitz, concurrency=concurrency, updates=updates)
+    require_positive(distance=distance, lipschitz=lipschitz, concurrency=concurrency, updates=updates)
     return distance / (lipschitz * math.sqrt(2 * concurrency * updates))
 
 
@@ -104,10 +106,11 @@ def ormo_step_size(
       >>> round(ormo_step_size(smoothness=1.0, momentum=0.5, num_workers=4), 7)
       0.0078125
     """
-    _require_positive(smoothness=smoothness, num_workers=num_workers)
-    _require_not_negative(momentum=momentum, noise=noise)
+    require_positive(smoothness=smoothness, num_workers=num_workers)
+    require_momentum(momentum)
+    require_not_negative(noise=noise)
     largest = (1 - momentum) / (8 * smoothness * num_workers)
-    if noise:
+    if noise**2:
         given = _given(gap=gap, updates=updates)
         largest = min(largest, math.sqrt(2 * given["gap"] / (smoothness * noise**2 * given["updates"])))
     return (1 - momentum) * largest
@@ -129,7 +132,7 @@ def dude_step_size(smoothness: float, num_workers: int, gap: float, max_delay: i
       >>> dude_step_size(smoothness=1.0, num_workers=4, gap=1.0, max_delay=8, updates=32768)
       0.001953125
     """
-    _require_positive(smoothness=smoothness, num_workers=num_workers, gap=gap, max_delay=max_delay, updates=updates)
+    require_positive(smoothness=smoothness, num_workers=num_workers, gap=gap, max_delay=max_delay, updates=updates)
     needed = 1024 * smoothness * gap * num_workers * max_delay
     if updates < needed:
         raise ValueError(f"the theorem needs at least 1024 L gap n tau_max = {needed:.6g} updates, got {updates}.")
@@ -157,7 +160,7 @@ def rescaled_step_size(
     the paper's own are not known to us.
 
     Args:
-      times: seconds per gradient of every worker.
+      times: seconds per gradient of every worker, all finite.
       smoothness, accuracy: L of F and :math:`\epsilon`.
       noise: :math:`\sigma`.
       heterogeneity, growth: :math:`\zeta, \rho` of :math:`\|\nabla F_i\|^2 \le \zeta^2 + \rho^2 \|\nabla F\|^2`.
@@ -167,13 +170,13 @@ def rescaled_step_size(
       >>> rescaled_step_size([1.0, 1.0], smoothness=2.0, accuracy=0.01)
       0.25
     """
-    tau = np.asarray(times, np.float64)
-    _require_positive(smoothness=smoothness, accuracy=accuracy, times=tau.min())
-    _require_not_negative(noise=noise, heterogeneity=heterogeneity, growth=growth)
+    tau = checked_times(times, finite=True)
+    require_positive(smoothness=smoothness, accuracy=accuracy)
+    require_not_negative(noise=noise, heterogeneity=heterogeneity, growth=growth)
     n, harmonic, mean, largest = len(tau), 1 / np.mean(1 / tau), tau.mean(), tau.max()
     l_max = smoothness if largest_smoothness is None else largest_smoothness
     terms = [1 / (smoothness * largest)]
-    if noise:
+    if noise**2:
         terms.append(n * accuracy / (smoothness * noise**2 * mean))
     if noise or heterogeneity:
         terms.append(math.sqrt(accuracy) * harmonic / (l_max * math.hypot(noise, heterogeneity) * largest * mean))
@@ -186,17 +189,5 @@ def _given(**values: Any) -> Mapping[str, float]:
     missing = [name for name, value in values.items() if value is None]
     if missing:
         raise ValueError(f"with `noise`, this step size also depends on `{'` and `'.join(missing)}`: please give them.")
-    _require_positive(**values)
+    require_positive(**values)
     return values
-
-
-def _require_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"`{name}` must be positive, got {value!r}.")
-
-
-def _require_not_negative(**values: float) -> None:
-    for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"`{name}` must not be negative, got {value!r}.")
