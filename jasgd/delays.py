@@ -147,6 +147,9 @@ def _in_order(
             gradient = jax.tree.map(lambda g: g.astype(sum_dtype(g)), take(held[0], row["slot"], updates))
             return jax.tree.map(lambda g: row["weight"].astype(g.dtype) * g, gradient) if "weight" in row else gradient
 
+        def as_it_came(row: dict[str, jax.Array]) -> Any:
+            return take(held[0], row["slot"], updates)
+
         def step(row: dict[str, jax.Array], gradient: Any, inner_state: Any) -> Any:
             own: dict[str, Any] = {name: row[name] for name in EXTRA_ARGS if name != "step"} | {"step": state.version}
             if stale_params:
@@ -154,18 +157,22 @@ def _in_order(
             gradient = jax.tree.map(lambda g, new: g.astype(new.dtype), gradient, updates)
             return tx.update(gradient, inner_state, params, **(extra_args | own))
 
-        def one_row(index: jax.Array, inner_state: Any) -> Any:
-            row = order.row(index)
-            return step(row, weighted(row), inner_state)
-
         def use() -> Any:
             """One server step: updates and inner state."""
+            first_row = order.row(state.version)
+            program, _ = trace(
+                lambda apply: step(first_row | {"apply": apply}, updates, state.inner_state), jnp.asarray(True)
+            )
+            sees_every_row = program.used[0]
+
+            def one_row(index: jax.Array, inner_state: Any) -> Any:
+                row = order.row(index)
+                return step(row, as_it_came(row) if sees_every_row else weighted(row), inner_state)
+
             if order.rows is None:
                 return one_row(state.version, state.inner_state)
             begin, end = order.rows(state.version)
-            first_row = order.row(begin)
-            program, _ = trace(lambda apply: step(first_row | {"apply": apply}, updates, state.inner_state), end > begin)
-            if program.used[0]:  # what looks at `apply` returns zero for all rows but the last
+            if sees_every_row:  # it returns zero for all rows but the last
                 zero = _zeros(updates, jax.eval_shape(one_row, begin, state.inner_state)[0])
                 return jax.lax.fori_loop(begin, end, lambda i, last: one_row(i, last[1]), (zero, state.inner_state))
             zero = jax.tree.map(lambda g: jnp.zeros_like(g, sum_dtype(g)), updates)

@@ -166,18 +166,22 @@ def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samp
         block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
         stores=bool((plan.gradient_slot >= 0).any()),
         gathers=_gathers(program, plan),
-        weighted=not _whole_rounds(program, plan) and bool((plan.schedule.weight != 1).any()),
+        weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
     )
 
 
+def _sees_every_row(program: Traced) -> bool:
+    """A rule that asks for ``apply`` gets every gradient as it came; the others the weighted sum of a server step."""
+    return "apply" in program.extra_args
+
+
 def _whole_rounds(program: Traced, plan: Plan) -> bool:
-    """A rule that asks for ``apply`` sees every gradient by itself; for the others a round can be summed at once."""
-    return plan.whole_rounds and "apply" not in program.extra_args
+    return plan.whole_rounds and not _sees_every_row(program)
 
 
 def _gathers(program: Traced, plan: Plan) -> bool:
-    return not (plan.whole_rounds or "apply" in program.extra_args or bool(plan.schedule.apply.all()))
+    return not (plan.whole_rounds or _sees_every_row(program) or bool(plan.schedule.apply.all()))
 
 
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")

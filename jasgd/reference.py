@@ -181,15 +181,15 @@ class _Server:
         self, worker: int, job: int, read: int, *, start: float, now: float, weight: float = 1.0, apply: bool = True
     ) -> None:
         gradient = self.gradient(self.sent[read], jnp.int32(worker), jnp.int32(job))
-        # Sums are taken in single precision at least, and rounded once.
-        summed = jax.tree.map(lambda g: weight * g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
         if not self.sees_every_row:
+            # Sums are taken in single precision at least, and rounded once.
+            summed = jax.tree.map(lambda g: weight * g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
             if self.gathered is not None:
                 summed = jax.tree.map(jnp.add, self.gathered, summed)
             self.gathered = None if apply else summed
             if not apply:
                 return
-        gradient = jax.tree.map(lambda total, g: total.astype(g.dtype), summed, gradient)
+            gradient = jax.tree.map(lambda total, g: total.astype(g.dtype), summed, gradient)
         updates, self.rule_state = self.rule.update(
             gradient,
             self.rule_state,

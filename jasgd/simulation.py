@@ -80,7 +80,7 @@ def simulate(
       rule: any Optax transformation. It is offered the extra arguments ``worker``, ``delay``, ``step`` (server version
         before the step), ``duration``, ``time``, ``stale_params`` (the snapshot that the gradient was computed at) and
         ``apply`` (whether the server steps after this gradient). Where a schedule gathers several gradients for a step, a
-        rule sees their weighted sum; one that asks for ``apply`` sees each of them.
+        rule sees their weighted sum; one that asks for ``apply`` sees each of them as it came, without its weight.
       schedule: who delivers what when.
       key: of the starting point and of all samples. A job's sample depends on (key, worker, job) alone.
       params: where to start; by default ``problem.init``.

@@ -579,7 +579,7 @@ def test_capped_steps_add_up_to_half_of_the_largest_sum(model):
     """Sum of gammahat_k >= gamma K / 2, whatever the delays, and at most gamma K."""
     ratio = descent(model)["steps"].sum() / (descent(model)["K gamma"] / 2)
     assert 1 <= ratio <= 2
-    assert ratio > 1.6  # a guard: a numerical check elsewhere gave 1.69 to 1.99
+    assert ratio > 1.6  # a loose guard: 1.69 to 2.00
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -594,7 +594,7 @@ def test_bound_b_on_the_gradient_norm(model):
     right = 8 * (d["delta"] + M * gamma**2 * variance / 2) / total + 6 * gamma * variance
     coarse = 16 * d["delta"] / d["K gamma"] + 8 * M * gamma**2 * variance / d["K gamma"] + 6 * gamma * variance
     assert left <= right <= coarse
-    assert 0.1 * right <= left <= 0.25 * right  # a guard: a numerical check elsewhere gave about 0.15
+    assert 0.05 * right <= left <= 0.3 * right  # a loose guard: 0.11 here, 0.15 with another x_0
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -609,7 +609,7 @@ def test_bound_c_on_the_gap(model):
     right = (d["distance"] + M * gamma**2 * variance) / (2 * total) + gamma * variance
     coarse = (d["distance"] + M * gamma**2 * variance) / d["K gamma"] + gamma * variance
     assert left <= right <= coarse
-    assert 0.4 * right <= left <= 0.7 * right  # a guard: a numerical check elsewhere gave 0.56 to 0.59
+    assert 0.25 * right <= left <= 0.8 * right  # a loose guard: 0.44 here, 0.57 with another x_0
 
 
 # Stability with a constant delay.
@@ -847,9 +847,11 @@ def stationary_cycle(make_rule, rate, times, curvatures, centres, updates, lengt
 GOLDEN = [
     ("vanilla", 1e-3, 0.5002, None),
     ("time", 1e-3, -0.6643, None),
+    ("duration", 1e-3, -0.6643, None),
     ("delay", 1e-3, -0.6642, None),
     ("vanilla", 0.1, 0.5192, (0.328, 0.693)),
     ("time", 0.1, -0.4619, (-0.790, -0.150)),
+    ("duration", 0.1, -0.4619, (-0.790, -0.150)),
     ("delay", 0.1, -0.4617, (-0.804, -0.178)),
 ]
 

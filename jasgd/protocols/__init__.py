@@ -1,9 +1,11 @@
 """Protocols: from a fleet to the schedule of an execution."""
 
 from jasgd.protocols.asynchronous import asynchronous
+from jasgd.protocols.ata import ata
 from jasgd.protocols.buffered import buffered, semi_asynchronous
 from jasgd.protocols.delays import delays, geometric_delays, uniform_delays
 from jasgd.protocols.m_synchronous import m_synchronous
+from jasgd.protocols.mindflayer import mindflayer
 from jasgd.protocols.minibatch import minibatch
 from jasgd.protocols.rennala import malenia, rennala
 from jasgd.protocols.ringleader import ringleader
@@ -11,11 +13,13 @@ from jasgd.protocols.ringmaster import naive_optimal, ringmaster
 
 __all__ = [
     "asynchronous",
+    "ata",
     "buffered",
     "delays",
     "geometric_delays",
     "m_synchronous",
     "malenia",
+    "mindflayer",
     "minibatch",
     "naive_optimal",
     "rennala",

@@ -7,7 +7,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 
-_BLOCK = 200_000  # arrivals that are sorted at a time
+_BLOCK = 200_000  # arrivals that are sorted at a time, at most; fewer at first, for short schedules
 
 
 def arrivals(
@@ -53,9 +53,10 @@ def _fixed(times: np.ndarray, workers: np.ndarray) -> Iterator[tuple[float, int,
     if not len(times):
         return
     start, finish = np.zeros(len(times)), times.copy()
-    window, end = _BLOCK / np.sum(1 / times), 0.0
+    block, end, rate = 256, 0.0, np.sum(1 / times)
     while True:
-        end += window
+        block = min(2 * block, _BLOCK)
+        end += block / rate
         columns: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         active = np.flatnonzero(finish <= end)
         while len(active):

@@ -130,9 +130,17 @@ def _repeated(fleet: Fleet, updates: int, closes: Closes, need_all: bool) -> tup
         "read": np.broadcast_to(version, ends.shape).ravel(),
         "start": (begins[:-1, None] + began).ravel(),
         "time": (begins[:-1, None] + finishes).ravel(),
-        "apply": ends.ravel(),
     }
-    return columns, tally.ledger((i, updates, float(begins[-1])) for i in range(n))
+    return ties_by_worker(columns) | {"apply": ends.ravel()}, tally.ledger((i, updates, float(begins[-1])) for i in range(n))
+
+
+def ties_by_worker(columns: dict[str, Any]) -> dict[str, Any]:
+    """Two seconds of one round may become the same time when the round's beginning is added: then the worker decides."""
+    worker, time = columns["worker"], columns["time"]
+    if not np.any((np.diff(time) == 0) & (np.diff(worker) < 0)):
+        return columns
+    order = np.lexsort((worker, time, columns["read"]))
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _columns(rows: list[Row], ends: list[bool]) -> dict[str, Any]:

@@ -19,6 +19,21 @@ from jasgd.protocols._always_busy import always_busy
 from jasgd.protocols._event_loop import Assignment, Server
 from jasgd.schedule import Schedule
 
+CITATION = """\
+@inproceedings{mishchenko2022asynchronous,
+  title={Asynchronous {SGD} Beats Minibatch {SGD} Under Arbitrary Delays},
+  author={Mishchenko, Konstantin and Bach, Francis and Even, Mathieu and Woodworth, Blake},
+  booktitle={Advances in Neural Information Processing Systems}, year={2022}, note={arXiv:2206.07638}}
+@inproceedings{koloskova2022sharper,
+  title={Sharper Convergence Guarantees for Asynchronous {SGD} for Distributed and Federated Learning},
+  author={Koloskova, Anastasia and Stich, Sebastian U. and Jaggi, Martin},
+  booktitle={Advances in Neural Information Processing Systems}, year={2022}, note={arXiv:2206.08307}}
+@inproceedings{islamov2024asgrad,
+  title={{AsGrad}: A Sharp Unified Analysis of Asynchronous-{SGD} Algorithms},
+  author={Islamov, Rustem and Safaryan, Mher and Alistarh, Dan},
+  booktitle={AISTATS}, year={2024}, note={arXiv:2310.20452}}
+"""
+
 
 def asynchronous(
     fleet: Fleet,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._rounds import ties_by_worker
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Ledger, Schedule
 
@@ -85,7 +86,7 @@ def _repeated(times: np.ndarray, updates: int, m: int) -> tuple[dict[str, Any], 
         "start": np.repeat(begins[:-1], m),
         "time": (begins[:-1, None] + times[fast]).ravel(),
     }
-    return columns, tally.ledger((i, updates, float(begins[-1])) for i in range(n))
+    return ties_by_worker(columns), tally.ledger((i, updates, float(begins[-1])) for i in range(n))
 
 
 def _cancelled(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, Any], Ledger]:

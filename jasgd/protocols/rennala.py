@@ -77,7 +77,7 @@ def malenia(fleet: Fleet, updates: int, batch: float | None = None, *, interrupt
     if batch is not None and not batch > 0:
         raise ValueError(f"`batch` must be positive, or None, got {batch}.")
     n = fleet.num_workers
-    least = 0.0 if batch is None else batch / n
+    least = 0.0 if batch is None else batch / n * (1 - 1e-12)  # the means below are rounded
 
     def closes() -> Callable[[int], bool]:
         counts, missing = [0] * n, [n]

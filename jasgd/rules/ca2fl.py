@@ -45,8 +45,7 @@ def scale_by_ca2fl(num_workers: int) -> optax.GradientTransformationExtraArgs:
       num_workers: N, for :math:`\bar h = \frac1N \sum_j h_j`.
 
     Returns:
-      A transformation whose ``update`` needs the keywords ``worker`` and ``apply``; the mean over the buffer is its own, so
-      gradients come with weight 1.
+      A transformation whose ``update`` needs the keywords ``worker`` and ``apply``.
 
     Example:
       >>> rule = jasgd.rules.scale_by_ca2fl(num_workers=2)

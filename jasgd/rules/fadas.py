@@ -29,6 +29,7 @@ class FadasState(NamedTuple):
     """State of :func:`scale_by_fadas`."""
 
     fadas_sum: optax.Updates  # the buffer, like the parameters, in single precision at least
+    fadas_arrivals: jax.Array  # (), int32, in the buffer
     buffer_delay: jax.Array  # (), int32, largest delay in the buffer
     fadas_mean: optax.Updates  # m, like the buffer: squares of small numbers are zero in half precision
     fadas_square: optax.Updates  # u
@@ -39,7 +40,7 @@ class FadasState(NamedTuple):
 def scale_by_fadas(
     *, b1: ArrayLike = 0.9, b2: ArrayLike = 0.99, eps: ArrayLike = 1e-8, critical_delay: ArrayLike | None = None
 ) -> optax.GradientTransformationExtraArgs:
-    r"""AMSGrad on the sum of a buffer, times 1 if its largest delay m is at most critical, else :math:`1 / m`.
+    r"""AMSGrad on the mean of a buffer, times 1 if its largest delay m is at most critical, else :math:`1 / m`.
 
     .. math::
         m \leftarrow \beta_1 m + (1 - \beta_1) \Delta, \quad u \leftarrow \beta_2 u + (1 - \beta_2) \Delta^2, \quad
@@ -69,6 +70,7 @@ def scale_by_fadas(
         zeros = jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params)
         return FadasState(
             fadas_sum=zeros,
+            fadas_arrivals=jnp.zeros([], jnp.int32),
             buffer_delay=jnp.zeros([], jnp.int32),
             fadas_mean=optax.tree.zeros_like(zeros),
             fadas_square=optax.tree.zeros_like(zeros),
@@ -81,10 +83,13 @@ def scale_by_fadas(
         total = jax.tree.map(lambda s, g: s + g.astype(s.dtype), state.fadas_sum, updates)
         largest_delay = jnp.maximum(state.buffer_delay, jnp.asarray(delay, jnp.int32))
 
+        arrivals = state.fadas_arrivals + 1
+
         def flush() -> Any:
+            delta = jax.tree.map(lambda t: t / arrivals.astype(t.dtype), total)
             r = optax.safe_increment(state.fadas_round)
-            m = jax.tree.map(lambda m, d: (b1 * m + (1 - b1) * d).astype(m.dtype), state.fadas_mean, total)
-            u = jax.tree.map(lambda u, d: (b2 * u + (1 - b2) * d * d).astype(u.dtype), state.fadas_square, total)
+            m = jax.tree.map(lambda m, d: (b1 * m + (1 - b1) * d).astype(m.dtype), state.fadas_mean, delta)
+            u = jax.tree.map(lambda u, d: (b2 * u + (1 - b2) * d * d).astype(u.dtype), state.fadas_square, delta)
             largest = jax.tree.map(jnp.maximum, state.fadas_largest, u)
             damp = jnp.ones([])
             if critical_delay is not None:
@@ -97,6 +102,7 @@ def scale_by_fadas(
             )
             return cast_like(out, updates), FadasState(
                 fadas_sum=optax.tree.zeros_like(total),
+                fadas_arrivals=jnp.zeros([], jnp.int32),
                 buffer_delay=jnp.zeros([], jnp.int32),
                 fadas_mean=m,
                 fadas_square=u,
@@ -105,7 +111,9 @@ def scale_by_fadas(
             )
 
         def wait() -> Any:
-            return optax.tree.zeros_like(updates), state._replace(fadas_sum=total, buffer_delay=largest_delay)
+            return optax.tree.zeros_like(updates), state._replace(
+                fadas_sum=total, fadas_arrivals=arrivals, buffer_delay=largest_delay
+            )
 
         return jax.lax.cond(jnp.asarray(apply), flush, wait)
 

@@ -1,8 +1,8 @@
 r"""FedBuff: a buffer of client updates, each damped by its staleness.
 
 Nguyen et al., "Federated Learning with Buffered Asynchronous Aggregation", AISTATS 2022, https://arxiv.org/abs/2106.06639;
-read in Meta's simulator FLSim. Buffering is a matter of the schedule, which also divides by the size of the buffer: its
-weights are one over it. Staleness is counted in server steps.
+read in Meta's simulator FLSim, whose default is the sum over the buffer, where the paper has the mean. Staleness is
+counted in server steps.
 """
 
 import optax
@@ -25,15 +25,12 @@ def fedbuff(
     weight: Weight | None = None,
     inner: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Steps with :math:`\sum_i w(\tau_i) \Delta_i` over a buffer; needs the keywords ``delay`` and ``apply``.
+    r"""Steps with :math:`\frac1K \sum_i w(\tau_i) \Delta_i` over a buffer; needs the keywords ``delay`` and ``apply``.
 
     Args:
       learning_rate: of the server.
       weight: of the staleness; by default :math:`(1 + \tau)^{-1/2}`.
-      inner: a server optimizer for the sum, before the learning rate, e.g. ``optax.scale_by_adam()``.
-
-    Returns:
-      An optimizer. In a loop of your own, scale the updates by one over the size of the buffer for a mean.
+      inner: a server optimizer for the mean, before the learning rate, e.g. ``optax.scale_by_adam()``.
 
     Example:
       >>> rule = jasgd.rules.fedbuff(0.7, inner=optax.trace(0.9))

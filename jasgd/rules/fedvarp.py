@@ -42,8 +42,7 @@ def scale_by_fedvarp(num_workers: int) -> optax.GradientTransformationExtraArgs:
         :func:`jasgd.rules.scale_by_ca2fl`.
 
     Returns:
-      A transformation whose ``update`` needs the keywords ``worker`` and ``apply``; the mean over S is its own, so gradients
-      come with weight 1.
+      A transformation whose ``update`` needs the keywords ``worker`` and ``apply``.
 
     Example:
       >>> rule = jasgd.rules.scale_by_fedvarp(num_workers=2)

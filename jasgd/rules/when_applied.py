@@ -1,7 +1,7 @@
 """Server steps that gather several gradients.
 
 A protocol may gather gradients before it steps. A rule without the keyword ``apply`` sees one weighted sum per step, and
-so any optimizer serves behind any protocol. A rule that asks for ``apply`` sees every gradient by itself, times its weight:
+so any optimizer serves behind any protocol. A rule that asks for ``apply`` sees every gradient as it came, without a weight:
 ``apply`` says whether the server steps after this one. Where it does not, the rule must return zero. The pieces here make
 such rules out of others.
 """
@@ -38,13 +38,14 @@ class GatherState(NamedTuple):
     """State of :func:`gather`."""
 
     gathered_sum: optax.Updates  # like the parameters, in single precision at least
+    gathered_count: jax.Array  # (), int32, gradients in the sum
 
 
 def gather() -> optax.GradientTransformationExtraArgs:
-    """Add gradients up; return the sum when the server steps, zero before.
+    """Collect gradients; return their mean when the server steps, zero before.
 
     What stands before it in a chain sees every gradient with its own delay; what stands behind it, in
-    :func:`when_applied`, sees the sum.
+    :func:`when_applied`, sees the mean.
 
     Returns:
       A transformation whose ``update`` needs the keyword ``apply``.
@@ -52,19 +53,27 @@ def gather() -> optax.GradientTransformationExtraArgs:
     Example:
       >>> rule = jasgd.rules.gather()
       >>> update, state = rule.update(jnp.ones(1), rule.init(jnp.ones(1)), apply=False)
-      >>> update, state = rule.update(jnp.ones(1), state, apply=True)
+      >>> update, state = rule.update(3 * jnp.ones(1), state, apply=True)
       >>> float(update[0])
       2.0
     """
 
     def init_fn(params: optax.Params) -> GatherState:
-        return GatherState(jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params))
+        return GatherState(
+            gathered_sum=jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params),
+            gathered_count=jnp.zeros([], jnp.int32),
+        )
 
     def update_fn(updates: Any, state: GatherState, params: Any = None, *, apply: Any, **extra_args: Any) -> Any:
         del params, extra_args
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.gathered_sum, updates)
+        count = state.gathered_count + 1
         zero = optax.tree.zeros_like(total)
-        out, kept = jax.lax.cond(jnp.asarray(apply), lambda: (total, zero), lambda: (zero, total))
-        return cast_like(out, updates), GatherState(kept)
+        out, kept = jax.lax.cond(
+            jnp.asarray(apply),
+            lambda: (jax.tree.map(lambda t: t / count.astype(t.dtype), total), GatherState(zero, jnp.zeros_like(count))),
+            lambda: (zero, GatherState(total, count)),
+        )
+        return cast_like(out, updates), kept
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -1,0 +1,56 @@
+"""The methods of the papers under their names: a protocol and a rule that belong together.
+
+Each function returns a :class:`Method`: the schedule, the rule, and ``simulate``. A learning rate is given, or follows from
+the constants of a theorem where :mod:`jasgd.theory` has one.
+"""
+
+from jasgd.methods._method import Method
+from jasgd.methods.asynchronous import (
+    asynchronous_sgd,
+    clipped_sgd,
+    dc_asgd,
+    delay_adaptive_sgd,
+    gap_aware,
+    picky_sgd,
+    rescaled_sgd,
+)
+from jasgd.methods.federated import ca2fl, fadas, fedasync, fedbuff
+from jasgd.methods.momentum import dana_slim, dana_zero, ormo, ormo_da, smega2, worker_momentum
+from jasgd.methods.tables import dude, ringleader
+from jasgd.methods.time_optimal import (
+    m_synchronous_sgd,
+    malenia,
+    minibatch_sgd,
+    naive_optimal,
+    rennala,
+    ringmaster,
+)
+
+__all__ = [
+    "Method",
+    "asynchronous_sgd",
+    "ca2fl",
+    "clipped_sgd",
+    "dana_slim",
+    "dana_zero",
+    "dc_asgd",
+    "delay_adaptive_sgd",
+    "dude",
+    "fadas",
+    "fedasync",
+    "fedbuff",
+    "gap_aware",
+    "m_synchronous_sgd",
+    "malenia",
+    "minibatch_sgd",
+    "naive_optimal",
+    "ormo",
+    "ormo_da",
+    "picky_sgd",
+    "rennala",
+    "rescaled_sgd",
+    "ringleader",
+    "ringmaster",
+    "smega2",
+    "worker_momentum",
+]
