@@ -62,6 +62,7 @@ class Loop:
       gathers: some rows do not step by themselves.
       weighted: some weights are not one.
       whole_rounds: every step is one server step.
+      common_point: and all its gradients are taken at the server's current point.
     """
 
     sample: Program
@@ -74,6 +75,7 @@ class Loop:
     gathers: bool
     weighted: bool
     whole_rounds: bool
+    common_point: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,7 @@ def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samp
         gathers=_gathers(program, plan),
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
+        common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
     )
 
 
@@ -272,8 +275,11 @@ def _lanes(
 
 def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, lane: Any, batch: Any) -> State:
     """A whole server step: the weighted sum of W gradients, each at its own snapshot."""
-    snapshots = ring.gather(_computed_at(state), lane["read_slot"])
-    gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
+    gradient_at = functools.partial(loop.gradient, numbers.gradient)
+    if loop.common_point:  # one point for all lanes: many small products become one large one
+        gradients = jax.vmap(gradient_at, in_axes=(None, 0))(state.params, batch)
+    else:
+        gradients = jax.vmap(gradient_at)(ring.gather(_computed_at(state), lane["read_slot"]), batch)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
     gradient = jax.tree.map(
         lambda g: jnp.tensordot(weight.astype(sum_dtype(g)), g.astype(sum_dtype(g)), axes=1).astype(g.dtype), gradients

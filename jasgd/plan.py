@@ -236,7 +236,13 @@ def colour(born: np.ndarray, dies: np.ndarray) -> tuple[np.ndarray, int]:
 
     With S slots, the i-th birth takes a fresh slot if i < S, else the slot of the (i - S)-th death: a forest of
     pointers that is resolved by doubling, without a loop over the lives.
+
+    Example:
+      >>> colour(np.array([0, 1, 5]), np.array([4, 9, 9]))
+      (array([0, 1, 0], dtype=int32), 2)
     """
+    if np.any(dies < born):
+        raise ValueError("a life must not end before it begins.")
     by_birth, by_death = np.argsort(born, kind="stable"), np.argsort(dies, kind="stable")
     dead = np.searchsorted(dies[by_death], born[by_birth], side="right")
     slots = int((np.arange(1, len(born) + 1) - dead).max())

@@ -167,7 +167,7 @@ class _Server:
         self.sent = [sent_params(self.rule_state, self.points[0])]  # where workers compute
         self.sees_every_row = "apply" in trace_rule(rule, self.points[0])[2]
         self.gathered: Any = None
-        self.gradient = jax.jit(self._gradient)
+        self.gradient, self.update = jax.jit(self._gradient), jax.jit(self.rule.update)
 
     @property
     def version(self) -> int:
@@ -190,7 +190,7 @@ class _Server:
             if not apply:
                 return
             gradient = jax.tree.map(lambda total, g: total.astype(g.dtype), summed, gradient)
-        updates, self.rule_state = self.rule.update(
+        updates, self.rule_state = self.update(
             gradient,
             self.rule_state,
             self.points[-1],

@@ -60,7 +60,7 @@ def adadelay(smoothness: ArrayLike, scale: ArrayLike) -> optax.GradientTransform
 class AdaDelayState(NamedTuple):
     """State of :func:`scale_by_adadelay_per_coordinate`."""
 
-    delayed_squares: optax.Updates  # like the parameters: sum of s / (s + tau_s) g_s^2
+    delayed_squares: optax.Updates  # like the parameters, in single precision at least: sum of s / (s + tau_s) g_s^2
 
 
 def scale_by_adadelay_per_coordinate(smoothness: ArrayLike) -> optax.GradientTransformationExtraArgs:
