@@ -25,6 +25,8 @@ ARGUMENTS = {
     "fedbuff": {"buffer": 2},
     "fadas": {"buffer": 2, "concurrency": 2},
     "ca2fl": {"buffer": 2},
+    "mindflayer": {"trials": 2, "allotted": np.inf},
+    "ata": {"batch": 4},
 }
 METHODS = [name for name in methods.__all__ if inspect.isfunction(getattr(methods, name))]
 

@@ -18,8 +18,10 @@ from jasgd.methods.federated import ca2fl, fadas, fedasync, fedbuff
 from jasgd.methods.momentum import dana_slim, dana_zero, ormo, ormo_da, smega2, worker_momentum
 from jasgd.methods.tables import dude, ringleader
 from jasgd.methods.time_optimal import (
+    ata,
     m_synchronous_sgd,
     malenia,
+    mindflayer,
     minibatch_sgd,
     naive_optimal,
     rennala,
@@ -29,6 +31,7 @@ from jasgd.methods.time_optimal import (
 __all__ = [
     "Method",
     "asynchronous_sgd",
+    "ata",
     "ca2fl",
     "clipped_sgd",
     "dana_slim",
@@ -42,6 +45,7 @@ __all__ = [
     "gap_aware",
     "m_synchronous_sgd",
     "malenia",
+    "mindflayer",
     "minibatch_sgd",
     "naive_optimal",
     "ormo",

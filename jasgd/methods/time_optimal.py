@@ -1,8 +1,11 @@
 """Methods that are optimal in time, and the synchronous ones that they are compared with."""
 
 import math
+from typing import Literal
 
+import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
 from jasgd import protocols, theory
 from jasgd.fleet import Fleet
@@ -184,6 +187,65 @@ def naive_optimal(
     count = theory.best_m(_fixed(fleet), noise_ratio) if workers is None else workers  # type: ignore[arg-type]
     schedule = protocols.naive_optimal(fleet, updates, count, seed=seed)
     return method("Naive Optimal ASGD", schedule, optax.sgd(learning_rate), protocols.naive_optimal)
+
+
+def mindflayer(
+    fleet: Fleet,
+    updates: int,
+    *,
+    trials: ArrayLike,
+    allotted: ArrayLike,
+    success: ArrayLike | None = None,
+    learning_rate: optax.ScalarOrSchedule | None = None,
+    smoothness: float | None = None,
+    accuracy: float | None = None,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Method:
+    """MindFlayer SGD, Maranjyan, Omar, Richtarik 2024.
+
+    Args:
+      fleet, updates, trials, allotted, success, seed: of :func:`jasgd.protocols.mindflayer`;
+        :func:`jasgd.theory.mindflayer_trials` has the paper's trials.
+      learning_rate: or else
+      smoothness, accuracy, noise: for :func:`jasgd.theory.mindflayer_step_size` with the expected number of gradients.
+
+    Example:
+      >>> fleet = jasgd.fleet.exponential([1.0, 1.0])
+      >>> method = jasgd.methods.mindflayer(
+      ...     fleet, 10, trials=[2, 2], allotted=1.0, success=1 - np.exp(-1.0), learning_rate=0.1
+      ... )
+    """
+    chances = 1.0 if success is None else np.asarray(success, np.float64)
+    step = best_rate(
+        learning_rate,
+        smoothness,
+        accuracy,
+        lambda L, eps: theory.mindflayer_step_size(
+            L, eps, batch=float(np.sum(chances * np.broadcast_to(trials, fleet.num_workers))), noise=noise
+        ),
+    )
+    schedule = protocols.mindflayer(fleet, updates, trials, allotted, success=success, seed=seed)
+    return method("MindFlayer SGD", schedule, optax.sgd(step), protocols.mindflayer)
+
+
+def ata(
+    fleet: Fleet,
+    updates: int,
+    *,
+    batch: int,
+    learning_rate: optax.ScalarOrSchedule,
+    allocation: Literal["ata", "empirical", "uniform", "fixed"] = "ata",
+    alpha: float | None = None,
+    seed: int = 0,
+) -> Method:
+    """Adaptive task allocation, Maranjyan, Saad, Richtarik, Orabona 2025; arguments of :func:`jasgd.protocols.ata`.
+
+    Example:
+      >>> method = jasgd.methods.ata(jasgd.fleet.equal(4), 10, batch=8, learning_rate=0.1)
+    """
+    schedule = protocols.ata(fleet, updates, batch, allocation=allocation, alpha=alpha, seed=seed)
+    return method("ATA", schedule, optax.sgd(learning_rate), protocols.ata)
 
 
 def _fixed(fleet: Fleet) -> object:

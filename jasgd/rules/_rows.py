@@ -76,6 +76,11 @@ def sum_dtype(leaf: jax.Array) -> Any:
     return jnp.promote_types(leaf.dtype, jnp.float32)
 
 
+def sums_like(params: Any) -> Any:
+    """Zeros like the parameters, in single precision at least: squares of small numbers are zero in half precision."""
+    return jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params)
+
+
 def mean(table: Any) -> Any:
     """Mean over the workers."""
     return jax.tree.map(lambda rows: jnp.mean(rows, axis=0, dtype=sum_dtype(rows)), table)

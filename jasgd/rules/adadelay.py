@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd.rules import _rows
 from jasgd.rules._checks import require_not_negative, require_positive
 
 CITATION = """\
@@ -81,7 +82,7 @@ def scale_by_adadelay_per_coordinate(smoothness: ArrayLike) -> optax.GradientTra
     require_positive("smoothness", smoothness)
 
     def init_fn(params: optax.Params) -> AdaDelayState:
-        return AdaDelayState(delayed_squares=optax.tree.zeros_like(params))
+        return AdaDelayState(delayed_squares=_rows.sums_like(params))
 
     def update_fn(
         updates: Any, state: AdaDelayState, params: Any = None, *, step: Any, delay: Any, **extra_args: Any
@@ -89,11 +90,13 @@ def scale_by_adadelay_per_coordinate(smoothness: ArrayLike) -> optax.GradientTra
         del params, extra_args
         now = 1.0 + jnp.asarray(step)
         share = now / (now + delay)
-        squares = jax.tree.map(lambda a, g: a + share.astype(g.dtype) * g * g, state.delayed_squares, updates)
+        squares = jax.tree.map(
+            lambda a, g: a + share.astype(a.dtype) * jnp.square(g.astype(a.dtype)), state.delayed_squares, updates
+        )
 
         def scale(g: jax.Array, square: jax.Array) -> jax.Array:
-            c = jnp.sqrt(square / now.astype(g.dtype))
-            return g / (smoothness + c * jnp.sqrt(now + delay).astype(g.dtype))
+            c = jnp.sqrt(square / now.astype(square.dtype))
+            return g / (smoothness + c * jnp.sqrt(now + delay).astype(square.dtype))
 
         return jax.tree.map(lambda g, a: scale(g, a).astype(g.dtype), updates, squares), AdaDelayState(squares)
 

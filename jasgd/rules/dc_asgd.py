@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd.rules import _rows
 from jasgd.rules._checks import require_momentum, require_not_negative, require_positive
 
 CITATION = """\
@@ -58,7 +59,7 @@ def dc_asgd(learning_rate: optax.ScalarOrSchedule, strength: ArrayLike) -> optax
 class AdaptiveCompensationState(NamedTuple):
     """State of :func:`scale_by_adaptive_delay_compensation`."""
 
-    mean_square: optax.Updates  # like the parameters
+    mean_square: optax.Updates  # like the parameters, in single precision at least
 
 
 def scale_by_adaptive_delay_compensation(
@@ -77,13 +78,17 @@ def scale_by_adaptive_delay_compensation(
     require_positive("eps", eps)
 
     def init_fn(params: optax.Params) -> AdaptiveCompensationState:
-        return AdaptiveCompensationState(mean_square=optax.tree.zeros_like(params))
+        return AdaptiveCompensationState(mean_square=_rows.sums_like(params))
 
     def update_fn(
         updates: Any, state: AdaptiveCompensationState, params: Any = None, *, stale_params: Any, **extra_args: Any
     ) -> Any:
         del extra_args
-        squares = jax.tree.map(lambda m, g: (decay * m + (1 - decay) * g * g).astype(m.dtype), state.mean_square, updates)
+        squares = jax.tree.map(
+            lambda m, g: (decay * m + (1 - decay) * jnp.square(g.astype(m.dtype))).astype(m.dtype),
+            state.mean_square,
+            updates,
+        )
         moved = optax.tree.sub(_required(params), stale_params)
 
         def compensated(g: jax.Array, d: jax.Array, m: jax.Array) -> jax.Array:

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules import delay_weights
+from jasgd.rules import _rows, delay_weights
 from jasgd.rules._checks import require_momentum, require_not_negative, require_positive
-from jasgd.rules._rows import cast_like, sum_dtype
+from jasgd.rules._rows import cast_like
 from jasgd.rules.when_applied import when_applied
 
 CITATION = """\
@@ -67,7 +67,7 @@ def scale_by_fadas(
         require_not_negative("critical_delay", critical_delay)
 
     def init_fn(params: optax.Params) -> FadasState:
-        zeros = jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params)
+        zeros = _rows.sums_like(params)
         return FadasState(
             fadas_sum=zeros,
             fadas_arrivals=jnp.zeros([], jnp.int32),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd.rules import _rows
 from jasgd.rules._checks import require_momentum, require_not_negative
 
 CITATION = """\
@@ -24,7 +25,7 @@ CITATION = """\
 class GapAwareState(NamedTuple):
     """State of :func:`scale_by_gap`."""
 
-    gap_mean_square: optax.Updates  # like the parameters: average of v^2
+    gap_mean_square: optax.Updates  # average of v^2, like the parameters, in single precision at least
     gap_velocity: optax.Updates | None  # v, like the parameters; None without momentum
     largest_rate: jax.Array  # (), largest learning rate so far
     gap_count: jax.Array  # (), int32
@@ -63,7 +64,7 @@ def scale_by_gap(
 
     def init_fn(params: optax.Params) -> GapAwareState:
         return GapAwareState(
-            gap_mean_square=optax.tree.zeros_like(params),
+            gap_mean_square=_rows.sums_like(params),
             gap_velocity=None if momentum is None else optax.tree.zeros_like(params),
             largest_rate=jnp.asarray(rate_at(jnp.zeros([], jnp.int32)), jnp.zeros([]).dtype),
             gap_count=jnp.zeros([], jnp.int32),
@@ -74,13 +75,15 @@ def scale_by_gap(
         if params is None:
             raise ValueError("the gap is that of `stale_params` to `params`: pass the current parameters to `update`.")
         v = updates if state.gap_velocity is None else state.gap_velocity
-        average = jax.tree.map(lambda a, v: (decay * a + (1 - decay) * v * v).astype(a.dtype), state.gap_mean_square, v)
+        average = jax.tree.map(
+            lambda a, v: (decay * a + (1 - decay) * jnp.square(v.astype(a.dtype))).astype(a.dtype), state.gap_mean_square, v
+        )
         count = optax.safe_increment(state.gap_count)
         correction = 1 - jnp.asarray(decay) ** count
         largest = state.largest_rate
 
         def damped(g: jax.Array, w: jax.Array, stale: jax.Array, a: jax.Array) -> jax.Array:
-            typical = largest.astype(g.dtype) * (jnp.sqrt(a / correction.astype(g.dtype)) + 1e-8)
+            typical = largest.astype(a.dtype) * (jnp.sqrt(a / correction.astype(a.dtype)) + 1e-8)
             penalty = 1 + jnp.abs(w - stale) / jnp.where(typical > 0, typical, 1)
             return (g / jnp.where(largest > 0, penalty, 1)).astype(g.dtype)
 

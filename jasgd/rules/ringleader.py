@@ -53,7 +53,7 @@ def scale_by_ringleader(num_workers: int) -> optax.GradientTransformationExtraAr
     require_count("num_workers", num_workers)
 
     def init_fn(params: optax.Params) -> RingleaderState:
-        zero = jax.tree.map(lambda p: jnp.zeros_like(p, _rows.sum_dtype(p)), params)
+        zero = _rows.sums_like(params)
         return RingleaderState(
             ringleader_tables=_rows.zeros(params, 2 * num_workers),
             ringleader_counts=jnp.zeros((2, num_workers), jnp.int32),

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jasgd.rules._rows import cast_like, sum_dtype
+from jasgd.rules import _rows
+from jasgd.rules._rows import cast_like
 
 
 def when_applied(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -60,7 +61,7 @@ def gather() -> optax.GradientTransformationExtraArgs:
 
     def init_fn(params: optax.Params) -> GatherState:
         return GatherState(
-            gathered_sum=jax.tree.map(lambda p: jnp.zeros_like(p, sum_dtype(p)), params),
+            gathered_sum=_rows.sums_like(params),
             gathered_count=jnp.zeros([], jnp.int32),
         )
 
