@@ -2,10 +2,12 @@
 
 from jasgd import fleet, methods, plan, problems, protocols, reference, results, rules, theory
 from jasgd._citation import citation
+from jasgd.delays import calls as delayed_calls
 from jasgd.delays import delayed
+from jasgd.engine import job_key
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
-from jasgd.simulation import Run, simulate
+from jasgd.simulation import Run, simulate, split_key
 
 __version__ = "0.1.0"
 
@@ -15,7 +17,9 @@ __all__ = [
     "Schedule",
     "citation",
     "delayed",
+    "delayed_calls",
     "fleet",
+    "job_key",
     "methods",
     "plan",
     "problems",
@@ -24,5 +28,6 @@ __all__ = [
     "results",
     "rules",
     "simulate",
+    "split_key",
     "theory",
 ]

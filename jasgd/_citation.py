@@ -1,19 +1,22 @@
-"""Every rule and protocol knows its paper."""
+"""Rules, protocols and methods know their papers."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 
-def citation(function: Callable[..., Any]) -> str:
-    """The BibTeX entries of the papers behind a rule, a protocol or a method.
+def citation(of: Any) -> str:
+    """The BibTeX entries of the papers behind a rule, a protocol, or a :class:`jasgd.methods.Method`.
 
     Example:
       >>> print(jasgd.citation(jasgd.rules.ormo).splitlines()[0])
       @inproceedings{shi2024ordered,
     """
-    module = sys.modules.get(getattr(function, "__module__", ""))
-    text = getattr(module, "CITATION", None)
+    reference = getattr(of, "reference", None)
+    if isinstance(reference, str):
+        return reference
+    name, module = getattr(of, "__name__", repr(of)), sys.modules.get(getattr(of, "__module__", ""))
+    # A module that serves several papers says which function belongs to which.
+    text = getattr(module, "CITATIONS", {}).get(name) or getattr(module, "CITATION", None)
     if text is None:
-        raise ValueError(f"{getattr(function, '__name__', function)!r} belongs to no paper that jasgd knows of.")
+        raise ValueError(f"{name!r} belongs to no paper that jasgd knows of.")
     return str(text)

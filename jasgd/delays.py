@@ -4,11 +4,12 @@ The loop stays what it is, a gradient at the current parameters, ``tx.update``, 
 the gradients in a ring in its state until their time has come. With a schedule the state also says whose data comes next,
 so that a loop over Flax's ``nnx.Optimizer`` computes exactly what :func:`jasgd.simulate` computes::
 
+    init_key, jobs_key = jasgd.split_key(key)  # the key of `simulate`; the model starts from `problem.init(init_key)`
     tx = jasgd.delayed(optax.adam(1e-3), schedule=schedule)
     optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
-    for _ in range(jasgd.delays.calls(schedule)):
+    for _ in range(jasgd.delayed_calls(schedule)):
         worker, job = optimizer.opt_state.next_worker[...], optimizer.opt_state.next_job[...]
-        batch = problem.sample(jasgd.engine.job_key(key, worker, job), worker)
+        batch = problem.sample(jasgd.job_key(jobs_key, worker, job), worker)
         optimizer.update(model, nnx.grad(loss)(model, batch))
 
 Without nnx it is ``state.next_worker``, and inside ``optax.chain`` ``optax.tree.get(state, "next_worker")``.
@@ -106,7 +107,7 @@ def delayed(
       >>> tx = jasgd.delayed(optax.adam(1e-3), delay=draw, max_delay=16)
       >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.fixed([1.0, 1.7]), 100)
       >>> tx = jasgd.delayed(optax.adam(1e-3), schedule=schedule)
-      >>> tx.init(jnp.ones(3)).next_worker, jasgd.delays.calls(schedule)
+      >>> tx.init(jnp.ones(3)).next_worker, jasgd.delayed_calls(schedule)
       (Array(0, dtype=int32), 101)
     """
     _check(tx, delay, max_delay, schedule, stale_params)
@@ -124,7 +125,7 @@ def calls(schedule: Schedule) -> int:
     """Calls of ``update`` that a schedule takes in :func:`delayed`: its rows, and one per version that no row reads.
 
     Example:
-      >>> jasgd.delays.calls(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100))
+      >>> jasgd.delayed_calls(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100))
       103
     """
     return len(schedule) + schedule.updates - len(np.unique(schedule.read))

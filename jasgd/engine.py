@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from jasgd import ring
 from jasgd.chunks import ring_rows
@@ -222,8 +223,17 @@ def _sample(loop: Loop, numbers: Numbers, key: jax.Array, worker: jax.Array, job
     return jax.tree.map(lambda leaf: leaf.reshape(*worker.shape, *leaf.shape[1:]), flat)
 
 
-def job_key(key: jax.Array, worker: jax.Array, job: jax.Array) -> jax.Array:
-    """The key of one job: a function of (key, worker, job) and nothing else."""
+def job_key(key: jax.Array, worker: ArrayLike, job: ArrayLike) -> jax.Array:
+    """The key of one job: a function of (key, worker, job) and nothing else.
+
+    Args:
+      key: of all jobs, the second of :func:`jasgd.split_key`.
+      worker, job: the worker, and which of its jobs.
+
+    Example:
+      >>> _, jobs_key = jasgd.split_key(jax.random.key(0))
+      >>> key = jasgd.job_key(jobs_key, worker=2, job=7)
+    """
     return jax.random.fold_in(jax.random.fold_in(key, worker), job)
 
 
@@ -314,6 +324,8 @@ def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Ar
     extra = {name: row.get(name, zero) for name in EXTRA_ARGS}
     stale = state.params if snapshot is None else snapshot
     updates, rule_state = loop.rule(numbers.rule, gradient, state.rule_state, state.params, extra, stale)
+    if "apply" in loop.extra_args:  # such a rule returns zero for rows that are only gathered; here they are
+        updates = jax.tree.map(lambda u: jnp.where(row["apply"], u, jnp.zeros_like(u)), updates)
     params = optax.apply_updates(state.params, updates)
     return State(
         params=params,

@@ -102,11 +102,11 @@ def simulate(
     """
     began = time.perf_counter()
     _check(problem, rule, schedule, key, every, times, lanes)
-    init_key, job_key = jax.random.split(key)
+    init_key, jobs_key = split_key(key)
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
     _check_params(params)
     _check_metrics(problem, params)
-    program = engine.traced(problem, rule, params, job_key)
+    program = engine.traced(problem, rule, params, jobs_key)
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     metrics, metric_numbers = trace(problem.metrics, params)
@@ -121,7 +121,7 @@ def simulate(
     recorder.start(state)
     with _bar(len(schedule), progress) as bar:
         for chunk in range(compiled.chunks):
-            state = engine.step(loop, program.numbers, job_key, state, chunks.chunk_arrays(loop, compiled, chunk))
+            state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
@@ -150,6 +150,19 @@ def simulate(
             times=None if record_times is None else record_times.tolist(),
         ),
     )
+
+
+def split_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The keys of the starting point and of all jobs: how :func:`simulate` uses its one key.
+
+    Example:
+      >>> init_key, jobs_key = jasgd.split_key(jax.random.key(0))
+      >>> problem = jasgd.problems.quadratic(10, noise=0.1)
+      >>> params = problem.init(init_key)
+      >>> batch = problem.sample(jasgd.job_key(jobs_key, worker=2, job=7), 2)
+    """
+    init_key, jobs_key = jax.random.split(key)
+    return init_key, jobs_key
 
 
 def _check(

@@ -278,3 +278,16 @@ def test_no_key_is_used_twice():
         schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 5)
         problem = dataclasses.replace(QUADRATIC, sample=lambda key, worker: jax.random.normal(key, (8,)))
         jasgd.simulate(problem, optax.sgd(0.1), schedule, key=jax.random.key(11))
+
+
+def test_what_a_rule_returns_for_gathered_rows_is_not_applied():
+    """A rule that asks for ``apply`` and breaks its promise of zero moves nothing between steps, as in the reference."""
+
+    def update(gradient, state, params=None, *, apply, **extra):
+        return jax.tree.map(lambda g: -0.1 * g + 0 * apply, gradient), state
+
+    rule = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    schedule = jasgd.protocols.minibatch(jasgd.fleet.fixed([1.0, 2.0, 3.0]), 4)
+    for lanes in (1, 3):
+        run = jasgd.simulate(QUADRATIC, rule, schedule, key=KEY, lanes=lanes)
+        np.testing.assert_allclose(run.params, jasgd.reference.replay(QUADRATIC, rule, schedule, key=KEY)[-1], rtol=1e-6)

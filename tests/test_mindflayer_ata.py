@@ -209,7 +209,7 @@ def test_seconds_per_gradient_of_the_poster():
     """One device, 1 + lognormal(0, 2.5) seconds: 3.28 seconds per gradient when cut at the median."""
     made = fleet.drawn(1, lambda rng, worker, jobs: 1 + rng.lognormal(0.0, 2.5, len(jobs)))
     schedule = mindflayer(made, 200, trials=200, allotted=2.0, success=0.5)
-    cost = theory.mindflayer_lognormal_gradient_time(1.0, 2.5, allotted=1.0)
+    cost = theory.mindflayer_lognormal_gradient_time(1.0, 2.5, extra_time=1.0)
     assert cost == pytest.approx(3.28, abs=0.01)
     assert schedule.time[-1] / len(schedule) == pytest.approx(cost, rel=0.03)
 
@@ -219,9 +219,9 @@ def test_rounds_of_the_theorys_trials_are_as_short_as_it_says():
     times, allotted = np.array([1.0, 2.0, 3.0, 40.0]), 1.5
     success = 1 - math.exp(-allotted)
     made = fleet.drawn(4, lambda rng, worker, jobs: times[worker] + rng.exponential(1.0, len(jobs)))
-    trials = theory.mindflayer_trials(times, 20, allotted=allotted, probability=success)
+    trials = theory.mindflayer_trials(times, 20, extra_time=allotted, success=success)
     schedule = mindflayer(made, 300, trials, times + allotted, success=success).verify()
-    assert np.diff(schedule.version_time).max() < theory.mindflayer_time(times, 20, allotted=allotted, probability=success)
+    assert np.diff(schedule.version_time).max() < theory.mindflayer_time(times, 20, extra_time=allotted, success=success)
 
 
 def test_mindflayer_runs_in_the_engine():

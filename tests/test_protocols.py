@@ -534,3 +534,22 @@ def test_ringleader_and_malenia_stay_at_the_optimum():
     ):
         run = jasgd.simulate(parabolas(), rule, schedule, key=KEY, params=start, lanes=3)
         np.testing.assert_allclose(run.params, start, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda f: jasgd.protocols.ringmaster(f, 12, threshold=2.5, stop=True),
+            "`threshold` must be a whole number, got 2.5",
+        ),
+        (lambda f: jasgd.protocols.rennala(f, 3, batch=4.5), "`batch` must be a whole number, got 4.5"),
+        (lambda f: jasgd.protocols.buffered(f, 3, buffer=2.5), "`buffer` must be a whole number, got 2.5"),
+        (lambda f: jasgd.protocols.ringleader(f, 10.5), "`updates` must be a whole number, got 10.5"),
+        (lambda f: jasgd.protocols.m_synchronous(f, 10, 1.5), "`m` must be a whole number, got 1.5"),
+    ],
+)
+def test_fractions_are_refused_instead_of_looping_for_ever(call, message):
+    """noise**2 / accuracy is rarely a whole number; a count of 2.5 is never reached."""
+    with pytest.raises(ValueError, match=message):
+        call(fleet.fixed([1.0, 1.7, 2.3]))

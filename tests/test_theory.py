@@ -460,16 +460,18 @@ def test_mindflayer_one_device_example():
     """Tau = 1 and log-normal extra time with sigma = 2.5: 23.76 seconds per gradient uncut, 3.28 cut at the median."""
     assert theory.mindflayer_lognormal_gradient_time(1.0, 2.5) == pytest.approx(23.76, abs=5e-3)
     assert theory.mindflayer_lognormal_gradient_time(1.0, 2.5) == pytest.approx(1 + math.exp(3.125))
-    assert theory.mindflayer_lognormal_gradient_time(1.0, 2.5, allotted=1.0) == pytest.approx(3.28, abs=5e-3)
-    assert theory.mindflayer_lognormal_gradient_time(1.0, 2.5, allotted=1e30) == pytest.approx(1 + math.exp(3.125))
+    assert theory.mindflayer_lognormal_gradient_time(1.0, 2.5, extra_time=1.0) == pytest.approx(3.28, abs=5e-3)
+    assert theory.mindflayer_lognormal_gradient_time(1.0, 2.5, extra_time=1e30) == pytest.approx(1 + math.exp(3.125))
 
 
-@pytest.mark.parametrize("allotted", [0.5, 1.0, 3.0, INF])
-def test_mindflayer_closed_form_agrees_with_draws(allotted):
+@pytest.mark.parametrize("extra_time", [0.5, 1.0, 3.0, INF])
+def test_mindflayer_closed_form_agrees_with_draws(extra_time):
     """The log-normal formula and the mean over many draws."""
     draws = np.random.default_rng(0).lognormal(0.3, 0.7, 200_000)
-    found = theory.mindflayer_gradient_time(2.0, draws, allotted=allotted)
-    assert found == pytest.approx(theory.mindflayer_lognormal_gradient_time(2.0, 0.7, allotted=allotted, mu=0.3), rel=0.02)
+    found = theory.mindflayer_gradient_time(2.0, draws, extra_time=extra_time)
+    assert found == pytest.approx(
+        theory.mindflayer_lognormal_gradient_time(2.0, 0.7, extra_time=extra_time, mu=0.3), rel=0.02
+    )
 
 
 @given(
@@ -481,40 +483,40 @@ def test_mindflayer_closed_form_agrees_with_draws(allotted):
 @settings(deadline=None)
 def test_mindflayer_trials_collect_the_batch_within_the_time(workers, batch):
     """Sum p_i B_i >= S, a round takes at most T seconds, workers that never succeed make no trial."""
-    times, allotted, probability = (np.array(column) for column in zip(*workers, strict=True))
-    if not probability.any():
+    times, extra_time, success = (np.array(column) for column in zip(*workers, strict=True))
+    if not success.any():
         with pytest.raises(ValueError, match="no worker ever finishes a trial"):
-            theory.mindflayer_trials(times, batch, allotted=allotted, probability=probability)
+            theory.mindflayer_trials(times, batch, extra_time=extra_time, success=success)
         return
-    trials = theory.mindflayer_trials(times, batch, allotted=allotted, probability=probability)
-    assert probability @ trials >= batch * (1 - 1e-9)
-    assert np.all(trials[probability == 0] == 0)
+    trials = theory.mindflayer_trials(times, batch, extra_time=extra_time, success=success)
+    assert success @ trials >= batch * (1 - 1e-9)
+    assert np.all(trials[success == 0] == 0)
     if batch >= 1:
-        longest = theory.mindflayer_time(times, batch, allotted=allotted, probability=probability)
-        assert np.max(trials * (times + allotted)) <= longest * (1 + 1e-9)
+        longest = theory.mindflayer_time(times, batch, extra_time=extra_time, success=success)
+        assert np.max(trials * (times + extra_time)) <= longest * (1 + 1e-9)
 
 
 @given(positive_times, st.floats(1, 1e4))
 @settings(deadline=None)
 def test_mindflayer_without_randomness_is_optimal(times, s):
     """No extra time and certain success: the optimal time."""
-    assert theory.mindflayer_time(times, s, allotted=0.0, probability=1.0) == pytest.approx(
+    assert theory.mindflayer_time(times, s, extra_time=0.0, success=1.0) == pytest.approx(
         theory.optimal_time(times, s), rel=1e-11
     )
 
 
 def test_mindflayer_is_the_formula_of_the_paper():
     """((1/m) sum p / (tau + t))^-1 (S/m + (1/m) sum p), least over m, with S = max(s, 1)."""
-    times, allotted, p = np.array([1.0, 4.0, 2.0]), np.array([1.0, 0.5, 0.1]), np.array([0.5, 0.9, 0.3])
-    order = np.argsort(times + allotted)
+    times, extra_time, p = np.array([1.0, 4.0, 2.0]), np.array([1.0, 0.5, 0.1]), np.array([0.5, 0.9, 0.3])
+    order = np.argsort(times + extra_time)
     for s in (0.0, 3.0, 50.0):
         candidates = []
         for m in (1, 2, 3):
             first = order[:m]
-            speed = np.mean(p[first] / (times + allotted)[first])
+            speed = np.mean(p[first] / (times + extra_time)[first])
             candidates.append((max(s, 1) / m + p[first].mean()) / speed)
-        assert theory.mindflayer_time(times, s, allotted=allotted, probability=p) == pytest.approx(min(candidates))
-    cut = {"allotted": 1.0, "probability": 0.5}
+        assert theory.mindflayer_time(times, s, extra_time=extra_time, success=p) == pytest.approx(min(candidates))
+    cut = {"extra_time": 1.0, "success": 0.5}
     assert theory.mindflayer_time([1.0, INF], 9.0, **cut) == theory.mindflayer_time([1.0], 9.0, **cut)
 
 
@@ -896,7 +898,7 @@ TIMES_FUNCTIONS = [
     lambda times: theory.malenia_round_time(times),
     lambda times: theory.ringmaster_block_time(times, 2),
     lambda times: theory.universal_times(times, 1.0, rounds=2),
-    lambda times: theory.mindflayer_time(times, 1.0, allotted=1.0, probability=0.5),
+    lambda times: theory.mindflayer_time(times, 1.0, extra_time=1.0, success=0.5),
     lambda times: theory.random_assignment_time(times, 2),
     lambda times: theory.sampled_minibatch_time(times, 2),
     lambda times: theory.rescaled_step_size(times, 1.0, 0.1),
@@ -938,9 +940,9 @@ def test_bad_times_are_refused(index):
             lambda: theory.strongly_convex_optimal_time([1.0], 0.1, smoothness=1.0, strong_convexity=2.0),
             "cannot exceed `smoothness`",
         ),
-        (lambda: theory.mindflayer_time([1.0], 1.0, allotted=1.0, probability=1.5), r"`probability` must be in \[0, 1\]"),
-        (lambda: theory.mindflayer_time([1.0], 1.0, allotted=[1.0, 2.0], probability=0.5), "one for each of the 1 workers"),
-        (lambda: theory.mindflayer_time([INF], 1.0, allotted=1.0, probability=0.5), "no worker ever finishes"),
+        (lambda: theory.mindflayer_time([1.0], 1.0, extra_time=1.0, success=1.5), r"`success` must be in \[0, 1\]"),
+        (lambda: theory.mindflayer_time([1.0], 1.0, extra_time=[1.0, 2.0], success=0.5), "one for each of the 1 workers"),
+        (lambda: theory.mindflayer_time([INF], 1.0, extra_time=1.0, success=0.5), "no worker ever finishes"),
         (lambda: theory.mindflayer_gradient_time(1.0, [-1.0]), "`extra` must be"),
         (lambda: theory.asynchronous_iterations(1.0, 1.0, 0.1, concurrency=2), "either `max_delay` or `lipschitz`"),
         (lambda: theory.rennala_iterations(1.0, 1.0, 0.0), "`accuracy` must be positive"),

@@ -69,9 +69,13 @@ def rate(learning_rate: Any, smoothness: float | None, theorem: Callable[[float]
 
 
 def best_rate(
-    learning_rate: Any, smoothness: float | None, accuracy: float | None, theorem: Callable[[float, float], float]
+    learning_rate: Any,
+    smoothness: float | None,
+    accuracy: float | None,
+    noise: float | None,
+    theorem: Callable[[float, float], float],
 ) -> Any:
-    """The same where the step size also depends on the accuracy that is wanted."""
-    if smoothness is not None and accuracy is None:
-        raise ValueError("with `smoothness` give `accuracy`, too: the paper's step size depends on both.")
+    """The same where the step size also depends on the accuracy that is wanted, and on the noise."""
+    if smoothness is not None and (accuracy is None or noise is None):
+        raise ValueError("with `smoothness` give `accuracy` and `noise`, too: the paper's step size depends on all three.")
     return rate(learning_rate, smoothness, lambda L: theorem(L, accuracy or 0.0))

@@ -33,7 +33,7 @@ def asynchronous_sgd(
         smoothness,
         lambda L: theory.asynchronous_step_size(L, fleet.num_workers, int(schedule.delay.max())),
     )
-    return method("asynchronous SGD", schedule, optax.sgd(step), rules.delay_adaptive_sgd)
+    return method("asynchronous SGD", schedule, optax.sgd(step), protocols.asynchronous)
 
 
 def delay_adaptive_sgd(
@@ -86,10 +86,12 @@ def rescaled_sgd(
     """
     schedule = protocols.asynchronous(fleet, updates, seed=seed)
     rule: optax.GradientTransformation
+    if source != "times" and normaliser != "harmonic":
+        raise ValueError(f"`normaliser` belongs to source='times'; the source {source!r} has its own.")
     if source == "times":
-        if fleet.times is None:
+        if fleet.times is None or fleet.powers:
             raise ValueError(
-                "this fleet draws its durations: scale by source='duration' or source='delay' instead of 'times'."
+                "this fleet draws its durations, or they change: scale by source='duration' or 'delay', not by 'times'."
             )
         rule = rules.rescaled_sgd(learning_rate, fleet.times, normaliser=normaliser)
     elif source == "duration":

@@ -47,14 +47,17 @@ def fadas(
     """FADAS, Wang, Wang, Lu, Chen 2024: idle clients drawn at random, AMSGrad on the buffer, delay-adaptive steps.
 
     Args:
-      fleet, updates, buffer, concurrency, seed: of :func:`jasgd.protocols.buffered`; in the paper's code half of the
-        clients are at work.
+      fleet, updates, buffer, concurrency, seed: of :func:`jasgd.protocols.buffered`; by default half of the clients
+        are at work, as in the paper's code.
       learning_rate, critical_delay: of :func:`jasgd.rules.fadas`.
 
     Example:
       >>> method = jasgd.methods.fadas(jasgd.fleet.equal(50), 10, concurrency=25)
     """
-    schedule = protocols.buffered(fleet, updates, buffer, assignment="idle", concurrency=concurrency, seed=seed)
+    half = max(1, fleet.num_workers // 2)
+    schedule = protocols.buffered(
+        fleet, updates, buffer, assignment="idle", concurrency=half if concurrency is None else concurrency, seed=seed
+    )
     return method("FADAS", schedule, rules.fadas(learning_rate, critical_delay=critical_delay), rules.fadas)
 
 

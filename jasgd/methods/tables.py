@@ -47,7 +47,9 @@ def dude(
 def _largest_age(schedule: Schedule) -> int:
     """The most versions that a table entry lags behind, counted from 1: until the next arrival of the same worker."""
     order = np.argsort(schedule.worker, kind="stable")
-    worker, read, used = schedule.worker[order], schedule.read[order], schedule.version[order]
+    # Versions of the first round are all the same point: the last of them counts.
+    read = np.maximum(schedule.read, schedule.num_workers - 1)[order]
+    worker, used = schedule.worker[order], schedule.version[order]
     replaced = np.append(used[1:], schedule.updates)
     replaced[np.append(worker[1:] != worker[:-1], True)] = schedule.updates
     return int((replaced - read).max())
@@ -60,7 +62,7 @@ def ringleader(
     learning_rate: optax.ScalarOrSchedule | None = None,
     smoothness: float | None = None,
     accuracy: float | None = None,
-    noise: float = 0.0,
+    noise: float | None = None,
     restart: Literal["server point", "own model"] = "server point",
     seed: int = 0,
 ) -> Method:
@@ -79,7 +81,8 @@ def ringleader(
         learning_rate,
         smoothness,
         accuracy,
-        lambda L, eps: theory.ringleader_step_size(L, eps, num_workers=n, noise=noise),
+        noise,
+        lambda L, eps: theory.ringleader_step_size(L, eps, num_workers=n, noise=noise or 0.0),
     )
     schedule = protocols.ringleader(fleet, updates, restart=restart, seed=seed)
     return method("Ringleader ASGD", schedule, rules.ringleader(step, n), protocols.ringleader)

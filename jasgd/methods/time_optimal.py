@@ -63,7 +63,7 @@ def rennala(
     learning_rate: optax.ScalarOrSchedule | None = None,
     smoothness: float | None = None,
     accuracy: float | None = None,
-    noise: float = 0.0,
+    noise: float | None = None,
     interrupt: bool = True,
     seed: int = 0,
 ) -> Method:
@@ -85,7 +85,8 @@ def rennala(
         learning_rate,
         smoothness,
         accuracy,
-        lambda L, eps: theory.rennala_step_size(L, eps, batch=size, noise=noise),
+        noise,
+        lambda L, eps: theory.rennala_step_size(L, eps, batch=size, noise=noise or 0.0),
     )
     schedule = protocols.rennala(fleet, updates, size, interrupt=interrupt, seed=seed)
     return method("Rennala SGD", schedule, optax.sgd(step), protocols.rennala)
@@ -99,7 +100,7 @@ def malenia(
     learning_rate: optax.ScalarOrSchedule | None = None,
     smoothness: float | None = None,
     accuracy: float | None = None,
-    noise: float = 0.0,
+    noise: float | None = None,
     interrupt: bool = True,
     seed: int = 0,
 ) -> Method:
@@ -116,12 +117,13 @@ def malenia(
     """
     size = batch
     if batch is None and accuracy is not None:
-        size = theory.malenia_batch(noise**2 / accuracy, fleet.num_workers)
+        size = theory.malenia_batch(_ratio("batch", accuracy, noise), fleet.num_workers)
     step = best_rate(
         learning_rate,
         smoothness,
         accuracy,
-        lambda L, eps: theory.rennala_step_size(L, eps, batch=math.ceil(size or 1), noise=noise),
+        noise,
+        lambda L, eps: theory.rennala_step_size(L, eps, batch=math.ceil(size or 1), noise=noise or 0.0),
     )
     schedule = protocols.malenia(fleet, updates, size, interrupt=interrupt, seed=seed)
     return method("Malenia SGD", schedule, optax.sgd(step), protocols.malenia)
@@ -135,7 +137,7 @@ def ringmaster(
     learning_rate: optax.ScalarOrSchedule | None = None,
     smoothness: float | None = None,
     accuracy: float | None = None,
-    noise: float = 0.0,
+    noise: float | None = None,
     stop: bool = False,
     seed: int = 0,
 ) -> Method:
@@ -155,7 +157,8 @@ def ringmaster(
         learning_rate,
         smoothness,
         accuracy,
-        lambda L, eps: theory.ringmaster_step_size(L, eps, threshold=limit, noise=noise),
+        noise,
+        lambda L, eps: theory.ringmaster_step_size(L, eps, threshold=limit, noise=noise or 0.0),
     )
     schedule = protocols.ringmaster(fleet, updates, limit, stop=stop, seed=seed)
     return method("Ringmaster ASGD", schedule, optax.sgd(step), protocols.ringmaster)
@@ -199,7 +202,7 @@ def mindflayer(
     learning_rate: optax.ScalarOrSchedule | None = None,
     smoothness: float | None = None,
     accuracy: float | None = None,
-    noise: float = 0.0,
+    noise: float | None = None,
     seed: int = 0,
 ) -> Method:
     """MindFlayer SGD, Maranjyan, Omar, Richtarik 2024.
@@ -221,8 +224,9 @@ def mindflayer(
         learning_rate,
         smoothness,
         accuracy,
+        noise,
         lambda L, eps: theory.mindflayer_step_size(
-            L, eps, batch=float(np.sum(chances * np.broadcast_to(trials, fleet.num_workers))), noise=noise
+            L, eps, batch=float(np.sum(chances * np.broadcast_to(trials, fleet.num_workers))), noise=noise or 0.0
         ),
     )
     schedule = protocols.mindflayer(fleet, updates, trials, allotted, success=success, seed=seed)
@@ -237,6 +241,7 @@ def ata(
     learning_rate: optax.ScalarOrSchedule,
     allocation: Literal["ata", "empirical", "uniform", "fixed"] = "ata",
     alpha: float | None = None,
+    means: ArrayLike | None = None,
     seed: int = 0,
 ) -> Method:
     """Adaptive task allocation, Maranjyan, Saad, Richtarik, Orabona 2025; arguments of :func:`jasgd.protocols.ata`.
@@ -244,17 +249,19 @@ def ata(
     Example:
       >>> method = jasgd.methods.ata(jasgd.fleet.equal(4), 10, batch=8, learning_rate=0.1)
     """
-    schedule = protocols.ata(fleet, updates, batch, allocation=allocation, alpha=alpha, seed=seed)
+    schedule = protocols.ata(fleet, updates, batch, allocation=allocation, alpha=alpha, means=means, seed=seed)
     return method("ATA", schedule, optax.sgd(learning_rate), protocols.ata)
 
 
 def _fixed(fleet: Fleet) -> object:
-    if fleet.times is None:
-        raise ValueError("this fleet draws its durations, so the best number of workers is not known: give it yourself.")
+    if fleet.times is None or fleet.powers:
+        raise ValueError(
+            "this fleet draws its durations, or they change, so the best number of workers is not known: give it yourself."
+        )
     return fleet.times
 
 
-def _ratio(name: str, accuracy: float | None, noise: float) -> float:
-    if accuracy is None:
+def _ratio(name: str, accuracy: float | None, noise: float | None) -> float:
+    if accuracy is None or noise is None:
         raise ValueError(f"give either `{name}`, or `accuracy` and `noise`, from which the paper's value follows.")
     return noise**2 / accuracy

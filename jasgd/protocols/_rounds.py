@@ -12,6 +12,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._arrivals import arrivals, require_answer
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Ledger
 
@@ -24,8 +25,7 @@ def rounds(
     fleet: Fleet, updates: int, closes: Closes, *, interrupt: bool, need_all: bool = False, seed: int
 ) -> tuple[dict[str, Any], Ledger]:
     """Columns without weights, and the ledger."""
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
     if not interrupt:
         return _without_interrupts(fleet, updates, closes, need_all, seed)
     if fleet.times is not None and not fleet.powers:

@@ -16,7 +16,8 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._always_busy import always_busy
-from jasgd.protocols._event_loop import Assignment, Server
+from jasgd.protocols._checks import require_whole
+from jasgd.protocols._event_loop import Server
 from jasgd.schedule import Schedule
 
 CITATION = """\
@@ -39,7 +40,7 @@ def asynchronous(
     fleet: Fleet,
     updates: int,
     *,
-    assignment: Assignment = "own",
+    assignment: Literal["own", "random", "shuffled"] = "own",
     wait_for: int = 1,
     concurrency: int | None = None,
     parallel: bool = False,
@@ -111,8 +112,8 @@ def _check(
     age_in: str,
     first_round: str,
 ) -> None:
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
+    require_whole(least=None, wait_for=wait_for, concurrency=jobs)
     for name, value, choices in (
         ("assignment", assignment, ("own", "random", "shuffled")),
         ("dispatch", dispatch, ("after", "before")),
@@ -125,7 +126,7 @@ def _check(
         raise ValueError(f"`concurrency` must lie between 1 and the {num_workers} workers, got {jobs}.")
     if not 1 <= wait_for <= jobs:
         raise ValueError(f"`wait_for` must lie between 1 and the {jobs} jobs in flight, got {wait_for}.")
-    if max_delay is not None and max_delay < 0:
+    if max_delay is not None and not max_delay >= 0:
         raise ValueError(f"`max_delay` must not be negative, got {max_delay}.")
     if wait_for > 1 and (max_delay is not None or dispatch == "before"):
         raise ValueError("`wait_for` above 1 cannot be combined with `max_delay` or with dispatch before apply.")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Schedule
 
@@ -70,9 +71,7 @@ def ata(
       >>> np.bincount(schedule.worker), schedule.time[schedule.apply]
       (array([8, 4, 2]), array([4., 8.]))
     """
-    for name, value in (("updates", updates), ("batch", batch)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    require_whole(updates=updates, batch=batch)
     n = fleet.num_workers
     known = _known_means(fleet, allocation, means)
     scale = _scale(allocation, alpha, known)

@@ -13,9 +13,13 @@ from typing import Literal
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._event_loop import Server
+from jasgd.rules.dude import CITATION as DUDE
 from jasgd.rules.fedbuff import CITATION as CITATION
 from jasgd.schedule import Schedule
+
+CITATIONS = {"semi_asynchronous": DUDE}
 
 
 def buffered(
@@ -50,16 +54,15 @@ def buffered(
     n = fleet.num_workers
     jobs = n if concurrency is None else concurrency
     arguments = {key: value for key, value in locals().items() if key not in ("fleet", "n", "jobs")} | {"fleet": fleet.name}
-    for name, value in (("updates", updates), ("buffer", buffer)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    require_whole(updates=updates, buffer=buffer)
+    require_whole(least=None, concurrency=jobs)
     if assignment not in ("random", "idle", "shuffled", "own"):
         raise ValueError(f"`assignment` must be 'random', 'idle', 'shuffled' or 'own', got {assignment!r}.")
     if not 1 <= jobs <= n:
         raise ValueError(f"`concurrency` must lie between 1 and the {n} workers, got {jobs}.")
     if parallel and assignment in ("own", "idle"):
         raise ValueError("`parallel` jobs need assignment 'random' or 'shuffled': the others never choose a busy client.")
-    if max_delay is not None and max_delay < 0:
+    if max_delay is not None and not max_delay >= 0:
         raise ValueError(f"`max_delay` must not be negative, got {max_delay}.")
     server = Server(fleet, jobs, assignment, 1, parallel, "after", max_delay, "updates", seed, gather=buffer)
     columns, ledger = server.run(updates)
@@ -89,8 +92,8 @@ def semi_asynchronous(
       (array([0, 1, 0, 1, 0, 1], dtype=int32), array([0, 0, 1, 1, 2, 2], dtype=int32))
     """
     n = fleet.num_workers
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
+    require_whole(least=None, wait_for=wait_for)
     if not 1 <= wait_for <= n:
         raise ValueError(f"`wait_for` must lie between 1 and the {n} workers, got {wait_for}.")
     if first_round not in ("apart", "together"):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._rounds import ties_by_worker
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Ledger, Schedule
@@ -43,8 +44,8 @@ def m_synchronous(fleet: Fleet, updates: int, m: int, *, interrupt: bool = True,
       array([1.7, 3.4, 5.1])
     """
     n = fleet.num_workers
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
+    require_whole(least=None, m=m)
     if not 1 <= m <= n:
         raise ValueError(f"`m` must lie between 1 and the {n} workers, got {m}.")
     if not interrupt:

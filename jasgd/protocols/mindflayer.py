@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Schedule
 
@@ -64,8 +65,7 @@ def mindflayer(
       >>> schedule.weight[0], schedule.duration.max() <= 2.0, schedule.ledger.cancelled.sum() > 0
       (np.float32(0.5), np.True_, np.True_)
     """
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
     n = fleet.num_workers
     tries, limits, chance = _checked(n, trials, allotted, success)
     rows, ends, tally = _run(fleet, updates, tries, limits, seed)

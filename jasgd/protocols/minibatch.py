@@ -7,6 +7,7 @@ Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Netwo
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._checks import require_whole
 from jasgd.schedule import Ledger, Schedule
 
 
@@ -27,8 +28,7 @@ def minibatch(fleet: Fleet, updates: int, *, participants: int | None = None, se
       >>> jasgd.protocols.minibatch(jasgd.fleet.equal(100), 5, participants=10).summary().deliveries
       50
     """
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
     n, now = fleet.num_workers, 0.0
     m = n if participants is None else participants
     if not 1 <= m <= n:

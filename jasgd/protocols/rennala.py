@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._rounds import rounds
 from jasgd.schedule import Schedule
 
@@ -38,8 +39,7 @@ def rennala(fleet: Fleet, updates: int, batch: int, *, interrupt: bool = True, s
       >>> schedule.worker, schedule.time[schedule.apply]
       (array([0, 1, 0, 2, 0, 1, 0, 2], dtype=int32), array([2.3, 4.6]))
     """
-    if batch < 1:
-        raise ValueError(f"`batch` must be at least 1, got {batch}.")
+    require_whole(batch=batch)
 
     def closes() -> Callable[[int], bool]:
         left = [batch]

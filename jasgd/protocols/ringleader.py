@@ -11,6 +11,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._arrivals import arrivals
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.rules.ringleader import CITATION as CITATION
 from jasgd.schedule import Schedule
@@ -35,8 +36,7 @@ def ringleader(
       >>> np.round(schedule.time[schedule.apply], 2), schedule.worker[schedule.apply]
       (array([2.05, 2.88, 3.  , 4.32]), array([2, 1, 0, 1], dtype=int32))
     """
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
     if restart not in ("server point", "own model"):
         raise ValueError(f"`restart` must be 'server point' or 'own model', got {restart!r}.")
     n = fleet.num_workers

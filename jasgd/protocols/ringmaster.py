@@ -12,6 +12,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._arrivals import arrivals
+from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Ledger, Schedule
 
@@ -43,9 +44,7 @@ def ringmaster(fleet: Fleet, updates: int, threshold: int, *, stop: bool = False
       >>> jasgd.protocols.ringmaster(fleet, 6, threshold=2, stop=True).worker
       array([0, 1, 0, 0, 0, 1], dtype=int32)
     """
-    for name, value in (("updates", updates), ("threshold", threshold)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}.")
+    require_whole(updates=updates, threshold=threshold)
     columns, ledger = (_with_stops if stop else _without_stops)(fleet, updates, threshold, seed)
     return Schedule(
         **columns,
@@ -77,8 +76,8 @@ def naive_optimal(fleet: Fleet, updates: int, workers: int, *, seed: int = 0) ->
         raise ValueError("the fastest workers are those of fixed times; this fleet draws its durations.")
     if not 1 <= workers <= fleet.num_workers:
         raise ValueError(f"`workers` must lie between 1 and {fleet.num_workers}, got {workers}.")
-    if updates < 1:
-        raise ValueError(f"`updates` must be at least 1, got {updates}.")
+    require_whole(updates=updates)
+    require_whole(least=None, workers=workers)
     fastest = np.sort(np.argsort(fleet.times, kind="stable")[:workers])
     columns, ledger = _without_stops(fleet, updates, updates + 1, seed, fastest.tolist())
     return Schedule(

@@ -1,15 +1,20 @@
 """Checks of numbers where a rule is made. Tracers pass: under ``vmap`` and ``inject_hyperparams`` they have no value."""
 
-import numbers
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 
 def require(name: str, value: Any, holds: Callable[[Any], Any], expected: str) -> None:
-    """Refuse a plain number that is not what the rule needs."""
-    if isinstance(value, bool | str) or (isinstance(value, numbers.Number | np.generic) and not holds(value)):
+    """Refuse a number, or an array of numbers, that is not what the rule needs."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    numbers = np.asarray(None if isinstance(value, bool | str) else value)
+    if numbers.dtype.kind not in "iuf" and not jax.numpy.issubdtype(numbers.dtype, jax.numpy.floating):
+        raise ValueError(f"`{name}` must be {expected}, got {value!r}.")
+    if not all(holds(number) for number in numbers.ravel().tolist()):
         raise ValueError(f"`{name}` must be {expected}, got {value!r}.")
 
 

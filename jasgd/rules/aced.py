@@ -1,8 +1,8 @@
 r"""ACED: the mean of the latest gradients that are not too old.
 
-https://arxiv.org/abs/2511.19066 and its public code (xchang1121/AsyncFL), stepping at every arrival. Without a limit on the
-age it is ACE, which is :func:`jasgd.rules.dude`. The mean is taken from the table at every step: it costs N rows, where
-the others cost one, and has no drift.
+https://arxiv.org/abs/2511.19066 and its public code (xchang1121/AsyncFL), stepping at every arrival. Without a limit on
+the age, and once every worker has an entry, it is ACE, which is :func:`jasgd.rules.dude`. The mean is taken from the table
+at every step: it costs N rows, where the others cost one, and has no drift.
 """
 
 from typing import Any, NamedTuple
@@ -65,7 +65,8 @@ def scale_by_aced(
         entries, _ = _rows.change(state.aged_table, worker, lambda old, g: jnp.where(jnp.isnan(old), old, g), updates)
         read = state.aged_read.at[worker].set(jnp.asarray(step - delay, jnp.int32))
         active = (read > _NEVER) & (step - read <= max_age)
-        count = jnp.maximum(jnp.sum(active), 1)
+        inside = (jnp.asarray(worker) >= 0) & (jnp.asarray(worker) < num_workers)
+        count = jnp.where(inside, jnp.maximum(jnp.sum(active), 1), jnp.nan)
 
         def average(rows: jax.Array, g: jax.Array) -> jax.Array:
             used = jnp.where(jnp.expand_dims(active, range(1, rows.ndim)), rows, 0).astype(_rows.sum_dtype(rows))

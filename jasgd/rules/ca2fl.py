@@ -3,6 +3,7 @@ r"""CA2FL: a buffer of updates, each calibrated by the last one of its client.
 Wang, Cao, Wu, Chen, Chen, "Tackling the Data Heterogeneity in Asynchronous Federated Learning with Cached Update
 Calibration", ICLR 2024; read in public code. All corrections use the caches as they were before the buffer, also when a
 client delivers twice into it; its cache then keeps the last. That takes a second table, of the caches before the buffer.
+(Another public code, flgo, corrects a second delivery by the first.)
 """
 
 from typing import Any, NamedTuple

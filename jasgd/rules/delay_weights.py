@@ -19,23 +19,39 @@ from jax.typing import ArrayLike
 
 from jasgd.rules._checks import require_not_negative, require_positive
 
-CITATION = """\
+MISHCHENKO = """\
 @inproceedings{mishchenko2022asynchronous,
   title={Asynchronous {SGD} Beats Minibatch {SGD} Under Arbitrary Delays},
   author={Mishchenko, Konstantin and Bach, Francis and Even, Mathieu and Woodworth, Blake},
   booktitle={Advances in Neural Information Processing Systems}, year={2022}, note={arXiv:2206.07638}}
+"""
+KOLOSKOVA = """\
 @inproceedings{koloskova2022sharper,
   title={Sharper Convergence Guarantees for Asynchronous {SGD} for Distributed and Federated Learning},
   author={Koloskova, Anastasia and Stich, Sebastian U. and Jaggi, Martin},
   booktitle={Advances in Neural Information Processing Systems}, year={2022}, note={arXiv:2206.08307}}
+"""
+ZHANG = """\
 @inproceedings{zhang2016staleness,
   title={Staleness-aware {Async-SGD} for Distributed Deep Learning},
   author={Zhang, Wei and Gupta, Suyog and Lian, Xiangru and Liu, Ji},
   booktitle={IJCAI}, year={2016}, note={arXiv:1511.05950}}
+"""
+XIE = """\
 @article{xie2019asynchronous,
   title={Asynchronous Federated Optimization},
-  author={Xie, Cong and Koyejo, Sanmi and Gupta, Indranil}, year={2019}}
+  author={Xie, Cong and Koyejo, Sanmi and Gupta, Indranil}, journal={arXiv:1903.03934}, year={2019}}
 """
+CITATION = MISHCHENKO + KOLOSKOVA + ZHANG + XIE
+CITATIONS = {
+    "delay_adaptive": MISHCHENKO,
+    "smoothness_capped": KOLOSKOVA,
+    "reciprocal_beyond": KOLOSKOVA,
+    "drop_beyond": KOLOSKOVA,
+    "reciprocal": ZHANG,
+    "polynomial": XIE,
+    "hinge": XIE,
+}
 
 Weight = Callable[[Any], jax.Array]
 
@@ -53,9 +69,14 @@ def delay_adaptive(concurrency: ArrayLike) -> Weight:
 
 
 def smoothness_capped(
-    learning_rate: ArrayLike, smoothness: ArrayLike, *, threshold: ArrayLike = 0, kappa: float = 0.25
+    learning_rate: ArrayLike, smoothness: ArrayLike, *, threshold: ArrayLike | None = None, kappa: float = 0.25
 ) -> Weight:
-    r""":math:`\min(1, \kappa / (L \eta \tau))` beyond a threshold: the step is at most :math:`\kappa / (L \tau)`.
+    r""":math:`\min(1, \kappa / (L \eta \max(\tau, 1)))`: the step is at most :math:`\kappa / (L \max(\tau, 1))`.
+
+    Args:
+      learning_rate, smoothness: :math:`\eta` and L.
+      threshold: leave delays up to this one alone; None caps all steps.
+      kappa: 1/4 in the theory.
 
     Example:
       >>> float(smoothness_capped(learning_rate=0.25, smoothness=1.0)(2))
@@ -63,18 +84,15 @@ def smoothness_capped(
     """
     require_positive("learning_rate", learning_rate)
     require_positive("smoothness", smoothness)
-    require_not_negative("threshold", threshold)
     require_positive("kappa", kappa)
+    if threshold is not None:
+        require_not_negative("threshold", threshold)
 
     def weight(delay: Any) -> jax.Array:
         capped = jnp.minimum(1.0, kappa / (smoothness * learning_rate * jnp.maximum(delay, 1.0)))
-        return jnp.where(jnp.asarray(delay) > threshold, capped, 1.0) if _is_not_zero(threshold) else capped
+        return capped if threshold is None else jnp.where(jnp.asarray(delay) > threshold, capped, 1.0)
 
     return weight
-
-
-def _is_not_zero(value: ArrayLike) -> bool:
-    return not (isinstance(value, int | float) and value == 0)
 
 
 def reciprocal_beyond(concurrency: ArrayLike) -> Weight:

@@ -43,7 +43,8 @@ def scale_by_delayed_nesterov(
       spread: :math:`c` in [0, 1/N], how much of the momentum is used in between.
 
     Returns:
-      A transformation whose ``update`` needs the keyword ``step``.
+      A transformation whose ``update`` needs the keyword ``step``, which must count every gradient that it gets: put
+      rules that drop gradients before it, not around it.
 
     Example:
       >>> rule = jasgd.rules.scale_by_delayed_nesterov(momentum=0.5, num_workers=2)

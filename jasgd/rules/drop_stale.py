@@ -11,7 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd.rules._checks import require_not_negative
-from jasgd.rules.delay_weights import CITATION as CITATION
+from jasgd.rules.delay_weights import KOLOSKOVA as CITATION  # noqa: F401
 
 
 def drop_stale(inner: optax.GradientTransformation, max_delay: ArrayLike) -> optax.GradientTransformationExtraArgs:

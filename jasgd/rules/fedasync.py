@@ -1,7 +1,8 @@
 r"""FedAsync: the server mixes every arriving *model* into its own.
 
-Xie, Koyejo, Gupta, "Asynchronous Federated Optimization", 2019. Workers return :math:`\Delta = x_\text{stale} - y`, the way
-from the model they were sent to the one they found (for one plain gradient step: step size times gradient).
+Xie, Koyejo, Gupta, "Asynchronous Federated Optimization", https://arxiv.org/abs/1903.03934. Workers return
+:math:`\Delta = x_\text{stale} - y`, the way from the model they were sent to the one they found (for one plain gradient
+step: step size times gradient).
 """
 
 from typing import Any
@@ -11,14 +12,9 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd.rules._checks import require
+from jasgd.rules.delay_weights import XIE as CITATION  # noqa: F401
 from jasgd.rules.delay_weights import Weight
 from jasgd.rules.scale_by_delay import scale_by_delay
-
-CITATION = """\
-@article{xie2019asynchronous,
-  title={Asynchronous Federated Optimization},
-  author={Xie, Cong and Koyejo, Sanmi and Gupta, Indranil}, year={2019}}
-"""
 
 
 def scale_by_mixing() -> optax.GradientTransformationExtraArgs:

@@ -9,7 +9,9 @@ from jax.typing import ArrayLike
 
 from jasgd.rules import delay_weights
 from jasgd.rules.delay_weights import CITATION as CITATION
-from jasgd.rules.delay_weights import Weight
+from jasgd.rules.delay_weights import MISHCHENKO, ZHANG, Weight
+
+CITATIONS = {"delay_adaptive_sgd": MISHCHENKO, "staleness_aware_sgd": ZHANG}
 
 
 def scale_by_delay(weight: Weight | None = None) -> optax.GradientTransformationExtraArgs:

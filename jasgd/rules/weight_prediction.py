@@ -1,6 +1,6 @@
 r"""Weight prediction: workers compute where momentum will have carried the parameters when their gradient arrives.
 
-The "msnag" rule of FTPipe (Barkai, Hakimi, Schuster 2020 and the pipelines after it), read in its public code. With an
+The "msnag" rule of FTPipe, read in its public code (saareliad/FTPipe). With an
 expected delay of 1 and the momentum as dampening it is Nesterov's method for pipelines, Ajanthan et al. 2025,
 https://arxiv.org/abs/2505.01099: :func:`pipeline_nesterov`.
 """
@@ -14,10 +14,18 @@ from jax.typing import ArrayLike
 from jasgd.rules._checks import require_momentum, require_not_negative
 
 CITATION = """\
+@inproceedings{eliad2021fine,
+  title={Fine-tuning Giant Neural Networks on Commodity Hardware with Automatic Pipeline Model Parallelism},
+  author={Eliad, Saar and Hakimi, Ido and De Jagger, Alon and Silberstein, Mark and Schuster, Assaf},
+  booktitle={USENIX Annual Technical Conference}, year={2021}}
+"""
+CITATIONS = {
+    "pipeline_nesterov": """\
 @inproceedings{ajanthan2025nesterov,
   title={Nesterov Method for Asynchronous Pipeline Parallel Optimization},
   author={Ajanthan, Thalaiyasingam and others}, booktitle={ICML}, year={2025}, note={arXiv:2505.01099}}
 """
+}
 
 
 class WeightPredictionState(NamedTuple):
