@@ -34,9 +34,9 @@ class RaceConfig:
     """Standard deviation of the gradient noise, per coordinate."""
     seconds: float = 20_000.0
     """Simulated time."""
-    asynchronous_steps: tuple[float, ...] = (0.002, 0.004, 0.008, 0.016)
+    asynchronous_steps: tuple[float, ...] = (0.004, 0.008, 0.016, 0.032)
     """Step sizes tried for asynchronous SGD."""
-    synchronous_steps: tuple[float, ...] = (0.5, 1.0, 1.5, 1.9)
+    synchronous_steps: tuple[float, ...] = (1.0, 1.5, 1.9, 1.99)
     """Step sizes tried for synchronous SGD, which steps with the mean of all gradients."""
     seed: int = 0
     """Of everything that is random."""
