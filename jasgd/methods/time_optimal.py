@@ -48,10 +48,11 @@ def m_synchronous_sgd(
       >>> method.schedule.arguments["m"]
       4
     """
-    if (m is None) == (noise_ratio is None):
+    if m is None and noise_ratio is not None:
+        m = theory.best_m_synchronous(_fixed(fleet), noise_ratio)
+    elif m is None or noise_ratio is not None:
         raise ValueError("give either `m` or `noise_ratio`, from which the best m follows.")
-    count = theory.best_m_synchronous(_fixed(fleet), noise_ratio) if m is None else m  # type: ignore[arg-type]
-    schedule = protocols.m_synchronous(fleet, updates, count, seed=seed)
+    schedule = protocols.m_synchronous(fleet, updates, m, seed=seed)
     return method("m-Synchronous SGD", schedule, optax.sgd(learning_rate), protocols.m_synchronous)
 
 
@@ -185,10 +186,11 @@ def naive_optimal(
     Example:
       >>> method = jasgd.methods.naive_optimal(jasgd.fleet.equal(4), 10, workers=2, learning_rate=0.1)
     """
-    if (workers is None) == (noise_ratio is None):
+    if workers is None and noise_ratio is not None:
+        workers = theory.best_m(_fixed(fleet), noise_ratio)
+    elif workers is None or noise_ratio is not None:
         raise ValueError("give either `workers` or `noise_ratio`, from which the best number follows.")
-    count = theory.best_m(_fixed(fleet), noise_ratio) if workers is None else workers  # type: ignore[arg-type]
-    schedule = protocols.naive_optimal(fleet, updates, count, seed=seed)
+    schedule = protocols.naive_optimal(fleet, updates, workers, seed=seed)
     return method("Naive Optimal ASGD", schedule, optax.sgd(learning_rate), protocols.naive_optimal)
 
 
@@ -253,7 +255,7 @@ def ata(
     return method("ATA", schedule, optax.sgd(learning_rate), protocols.ata)
 
 
-def _fixed(fleet: Fleet) -> object:
+def _fixed(fleet: Fleet) -> np.ndarray:
     if fleet.times is None or fleet.powers:
         raise ValueError(
             "this fleet draws its durations, or they change, so the best number of workers is not known: give it yourself."

@@ -13,7 +13,7 @@ import numpy as np
 from jasgd.fleet import Fleet
 from jasgd.protocols._arrivals import arrivals, require_answer
 from jasgd.protocols._checks import require_whole
-from jasgd.protocols._tally import Tally
+from jasgd.protocols._tally import Tally, table
 from jasgd.schedule import Ledger
 
 # Made anew for every round; told of each arrival, it says whether the round closes with it.
@@ -144,8 +144,7 @@ def ties_by_worker(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _columns(rows: list[Row], ends: list[bool]) -> dict[str, Any]:
-    names = ("worker", "job", "read", "start", "time")
-    return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True)) | {"apply": np.array(ends)}
+    return table(rows) | {"apply": np.array(ends)}
 
 
 def _nobody(version: int, updates: int) -> ValueError:

@@ -1,6 +1,7 @@
 """Keeping count of the work that leaves no row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,3 +43,9 @@ class Tally:
             pending_read=np.array([read for _, read, _ in jobs], np.int64),
             pending_start=np.array([start for _, _, start in jobs], np.float64),
         )
+
+
+def table(rows: Sequence[tuple[int, int, int, float, float]]) -> dict[str, Any]:
+    """Columns of a schedule from rows of (worker, job, read, start, time)."""
+    names = ("worker", "job", "read", "start", "time")
+    return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))

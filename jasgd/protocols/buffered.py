@@ -8,7 +8,7 @@
   the step that they are part of.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from jasgd.protocols._checks import require_whole
 from jasgd.protocols._event_loop import Server
 from jasgd.rules.dude import CITATION as DUDE
 from jasgd.rules.fedbuff import CITATION as CITATION
-from jasgd.schedule import Schedule
+from jasgd.schedule import Ledger, Schedule
 
 CITATIONS = {"semi_asynchronous": DUDE}
 
@@ -114,8 +114,8 @@ def semi_asynchronous(
 def _gathered(
     name: str,
     fleet: Fleet,
-    columns: dict[str, np.ndarray],
-    ledger: object,
+    columns: dict[str, Any],
+    ledger: Ledger,
     size: int,
     arguments: dict[str, object],
     *,
@@ -126,7 +126,7 @@ def _gathered(
     first = size if first is None else first
     row = np.arange(len(columns["worker"]))
     return Schedule(
-        **columns,  # type: ignore[arg-type]
+        **columns,
         weight=np.where(row < first, 1 / first, 1 / size),
         apply=(row >= first - 1) & ((row - (first - 1)) % size == 0),
         num_workers=fleet.num_workers,
@@ -134,5 +134,5 @@ def _gathered(
         arguments=arguments,
         jobs_in_flight=jobs_in_flight,
         parallel=parallel,
-        ledger=ledger,  # type: ignore[arg-type]
+        ledger=ledger,
     )

@@ -14,7 +14,7 @@ import numpy as np
 from jasgd.fleet import Fleet
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._rounds import ties_by_worker
-from jasgd.protocols._tally import Tally
+from jasgd.protocols._tally import Tally, table
 from jasgd.schedule import Ledger, Schedule
 
 CITATION = """\
@@ -105,7 +105,7 @@ def _cancelled(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str,
         for i in slow.tolist():
             tally.cancel(i, end - now, 1)
         now = end
-    return _table(rows), tally.ledger((i, updates, now) for i in range(n))
+    return table(rows), tally.ledger((i, updates, now) for i in range(n))
 
 
 def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, Any], Ledger]:
@@ -135,12 +135,7 @@ def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, 
                 read[i], start[i] = version, now
                 heapq.heappush(heap, (clocks[i](now), i))
             waiting = []
-    return _table(rows), tally.ledger((i, read[i], start[i]) for i in range(n))
-
-
-def _table(rows: list[tuple[int, int, int, float, float]]) -> dict[str, Any]:
-    names = ("worker", "job", "read", "start", "time")
-    return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))
+    return table(rows), tally.ledger((i, read[i], start[i]) for i in range(n))
 
 
 def _too_few(version: int, m: int) -> ValueError:

@@ -13,7 +13,7 @@ import numpy as np
 from jasgd.fleet import Fleet
 from jasgd.protocols._arrivals import arrivals
 from jasgd.protocols._checks import require_whole
-from jasgd.protocols._tally import Tally
+from jasgd.protocols._tally import Tally, table
 from jasgd.schedule import Ledger, Schedule
 
 CITATION = """\
@@ -22,8 +22,6 @@ CITATION = """\
   author={Maranjyan, Artavazd and Tyurin, Alexander and Richt{\\'a}rik, Peter},
   booktitle={ICML}, year={2025}, note={arXiv:2501.16168}}
 """
-
-_COLUMNS = ("worker", "job", "read", "start", "time")
 
 
 def ringmaster(fleet: Fleet, updates: int, threshold: int, *, stop: bool = False, seed: int = 0) -> Schedule:
@@ -115,7 +113,7 @@ def _without_stops(
         raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
     for worker in set(range(n)) - set(active):
         tally.idle_seconds[worker] = now
-    return _table(rows), tally.ledger((i, read[i], busy_since[i]) for i in active)
+    return table(rows), tally.ledger((i, read[i], busy_since[i]) for i in active)
 
 
 class _Cohort:
@@ -225,8 +223,4 @@ def _with_stops(fleet: Fleet, updates: int, threshold: int, seed: int) -> tuple[
         for worker in cohort.members():
             leave(worker, cohort)
             pending.append((worker, read, cohort.start))
-    return _table(rows), tally.ledger(sorted(pending))
-
-
-def _table(rows: list[tuple[int, int, int, float, float]]) -> dict[str, Any]:
-    return dict(zip(_COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
+    return table(rows), tally.ledger(sorted(pending))
