@@ -291,9 +291,12 @@ def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Arr
     else:
         gradients = jax.vmap(gradient_at)(ring.gather(_computed_at(state), lane["read_slot"]), batch)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
-    gradient = jax.tree.map(
-        lambda g: jnp.tensordot(weight.astype(sum_dtype(g)), g.astype(sum_dtype(g)), axes=1).astype(g.dtype), gradients
-    )
+
+    def weighted_sum(g: jax.Array) -> jax.Array:  # not a product: XLA fuses sums with what makes the gradients
+        w = weight.astype(sum_dtype(g)).reshape(-1, *(1,) * (g.ndim - 1))
+        return jnp.sum(w * g.astype(sum_dtype(g)), axis=0).astype(g.dtype)
+
+    gradient = jax.tree.map(weighted_sum, gradients)
     row = _row({name: column for name, column in rows.items() if name != "weight"}, begin + loop.lanes - 1)
     return _deliver(loop, numbers, state, row, gradient, None)
 

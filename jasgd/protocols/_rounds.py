@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols import _too_slow
 from jasgd.protocols._arrivals import arrivals, require_answer
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally, table
@@ -22,36 +23,46 @@ Row = tuple[int, int, int, float, float]
 
 
 def rounds(
-    fleet: Fleet, updates: int, closes: Closes, *, interrupt: bool, need_all: bool = False, seed: int
+    fleet: Fleet,
+    updates: int,
+    closes: Closes,
+    *,
+    interrupt: bool,
+    longest: float = np.inf,
+    need_all: bool = False,
+    seed: int,
 ) -> tuple[dict[str, Any], Ledger]:
-    """Columns without weights, and the ledger."""
+    """Columns without weights, and the ledger. No round of uninterrupted workers lasts more than ``longest`` seconds."""
     require_whole(updates=updates)
     if not interrupt:
-        return _without_interrupts(fleet, updates, closes, need_all, seed)
+        return _without_interrupts(fleet, updates, closes, longest, need_all, seed)
     if fleet.times is not None and not fleet.powers:
         return _repeated(fleet, updates, closes, need_all)
     return _with_interrupts(fleet, updates, closes, need_all, seed)
 
 
 def _without_interrupts(
-    fleet: Fleet, updates: int, closes: Closes, need_all: bool, seed: int
+    fleet: Fleet, updates: int, closes: Closes, longest: float, need_all: bool, seed: int
 ) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
-    tally, rows, ends = Tally(n), [], []
+    tally, rows, ends, made = Tally(n), [], [], []
     version, read, jobs, busy_since = 0, [0] * n, [0] * n, [0.0] * n
     closed = closes()
-    for now, worker, start in arrivals(fleet, seed=seed, need_all=need_all):
+    active, slow = _too_slow.split(fleet, longest)
+    for now, worker, start in arrivals(fleet, seed=seed, workers=active, need_all=need_all):
         if read[worker] == version:
             rows.append((worker, jobs[worker], version, start, now))
             ends.append(closed(worker))
             if ends[-1]:
+                made.append((now, worker))
                 version, closed = version + 1, closes()
         else:
             tally.drop(worker, now - start, version - read[worker])
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:
-            return _columns(rows, ends), tally.ledger((i, read[i], busy_since[i]) for i in range(n))
+            running = [(i, read[i], busy_since[i]) for i in active] + _too_slow.drop_all(fleet, slow, made, tally)
+            return _columns(rows, ends), tally.ledger(sorted(running))
     raise _nobody(version, updates)
 
 

@@ -17,9 +17,9 @@ class Tally:
         self.idle_seconds = [0.0] * num_workers
         self.lost_delay = 0
 
-    def drop(self, worker: int, seconds: float, delay: int) -> None:
-        """A gradient that arrives and is not used."""
-        self.dropped[worker] += 1
+    def drop(self, worker: int, seconds: float, delay: int, *, jobs: int = 1) -> None:
+        """A gradient that arrives and is not used; or several of them together."""
+        self.dropped[worker] += jobs
         self.dropped_seconds[worker] += seconds
         self.lost_delay += delay
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols import _too_slow
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._rounds import ties_by_worker
 from jasgd.protocols._tally import Tally, table
@@ -111,9 +112,12 @@ def _cancelled(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str,
 def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
     clocks: list[Callable[[float], float]] = fleet.clocks(seed=seed)
-    tally, rows = Tally(n), []
+    tally, rows, made = Tally(n), [], []
     jobs, read, start = [0] * n, [0] * n, [0.0] * n
-    heap = [(clocks[i](0.0), i) for i in range(n)]
+    # The m fastest are through with what they are at, and with one job more, after twice the time of one.
+    longest = np.inf if fleet.times is None else 2 * float(np.sort(fleet.times)[m - 1])
+    active, slow = _too_slow.split(fleet, longest)
+    heap = [(clocks[i](0.0), i) for i in active]
     heapq.heapify(heap)
     version, waiting = 0, []
     while version < updates:
@@ -130,12 +134,14 @@ def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, 
         jobs[worker] += 1
         if len(waiting) == m:
             version += 1
+            made.append((now, worker))
             for i, row in zip(waiting, rows[-m:], strict=True):
                 tally.idle_seconds[i] += now - row[4]
                 read[i], start[i] = version, now
                 heapq.heappush(heap, (clocks[i](now), i))
             waiting = []
-    return table(rows), tally.ledger((i, read[i], start[i]) for i in range(n))
+    running = [(i, read[i], start[i]) for i in active] + _too_slow.drop_all(fleet, slow, made, tally)
+    return table(rows), tally.ledger(sorted(running))
 
 
 def _too_few(version: int, m: int) -> ValueError:

@@ -14,6 +14,7 @@ import numpy as np
 from jasgd.fleet import Fleet
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._rounds import rounds
+from jasgd.protocols._too_slow import most_seconds_for
 from jasgd.schedule import Schedule
 
 CITATION = """\
@@ -51,7 +52,8 @@ def rennala(fleet: Fleet, updates: int, batch: int, *, interrupt: bool = True, s
 
         return closed
 
-    columns, ledger = rounds(fleet, updates, closes, interrupt=interrupt, seed=seed)
+    longest = most_seconds_for(batch, fleet)
+    columns, ledger = rounds(fleet, updates, closes, interrupt=interrupt, longest=longest, seed=seed)
     arguments = {"updates": updates, "batch": batch, "interrupt": interrupt, "seed": seed, "fleet": fleet.name}
     weight = np.full(len(columns["worker"]), 1 / batch)
     return _schedule("rennala", fleet, columns, weight, arguments, ledger)

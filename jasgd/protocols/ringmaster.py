@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.protocols import _too_slow
 from jasgd.protocols._arrivals import arrivals
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally, table
+from jasgd.protocols._too_slow import most_seconds_for
 from jasgd.schedule import Ledger, Schedule
 
 CITATION = """\
@@ -94,7 +96,7 @@ def _without_stops(
     fleet: Fleet, updates: int, threshold: int, seed: int, workers: list[int] | None = None
 ) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
-    active = range(n) if workers is None else workers
+    active, slow = (workers, []) if workers is not None else _too_slow.split(fleet, most_seconds_for(threshold, fleet))
     tally, rows = Tally(n), []
     version, read, jobs, busy_since = 0, [0] * n, [0] * n, [0.0] * n
     now = 0.0
@@ -111,9 +113,11 @@ def _without_stops(
             break
     else:
         raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
-    for worker in set(range(n)) - set(active):
+    for worker in set(range(n)) - {*active, *slow}:
         tally.idle_seconds[worker] = now
-    return table(rows), tally.ledger((i, read[i], busy_since[i]) for i in active)
+    running = [(i, read[i], busy_since[i]) for i in active]
+    running += _too_slow.drop_all(fleet, slow, [(finish, worker) for worker, *_, finish in rows], tally)
+    return table(rows), tally.ledger(sorted(running))
 
 
 class _Cohort:
