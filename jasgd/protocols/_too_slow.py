@@ -17,8 +17,8 @@ _BLOCK = 1_000_000  # arrivals of one worker that are summed up at a time
 def most_seconds_for(count: int, fleet: Fleet) -> float:
     r"""Seconds in which workers that never pause surely deliver ``count`` gradients of jobs that began meanwhile.
 
-    In t seconds worker i begins and ends :math:`\lfloor t / \tau_i \rfloor - 1 \ge t / \tau_i - 2` jobs, so any m workers need
-    at most :math:`(S + 2 m) / \sum_i 1 / \tau_i`.
+    In t seconds worker i begins and ends :math:`\lfloor t / \tau_i \rfloor - 1 \ge t / \tau_i - 2` jobs, so any m workers
+    need at most :math:`(S + 2 m) / \sum_i 1 / \tau_i`.
     """
     if fleet.times is None:
         return np.inf

@@ -1,0 +1,1 @@
+"""Predicted against simulated time to an accuracy."""
