@@ -8,6 +8,7 @@ from jasgd.engine import job_key
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate, split_key
+from jasgd.sweeps import sweep
 
 __version__ = "0.1.0"
 
@@ -29,5 +30,6 @@ __all__ = [
     "rules",
     "simulate",
     "split_key",
+    "sweep",
     "theory",
 ]

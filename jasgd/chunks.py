@@ -1,5 +1,6 @@
 """The part of a plan that one call of the compiled loop needs, in arrays of fixed shape."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -34,7 +35,7 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     """
     schedule, width = plan.schedule, plan.lanes
     steps = -(-plan.chunk_steps // loop.block) * loop.block
-    begin, end = index * plan.chunk_steps, min((index + 1) * plan.chunk_steps, plan.steps)
+    begin, end = (min(i * plan.chunk_steps, plan.steps) for i in (index, index + 1))
     blocks = (steps // loop.block, loop.block)
     computed = np.arange(begin, end) if width == 1 else plan.computed_between(begin, end)
     step, lane = plan.step[computed] - begin, plan.lane[computed]
@@ -88,6 +89,27 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
         "first": (first - first[0]).astype(np.int32),
         "steps": np.int32(end - begin),
     }
+
+
+def stacked_chunks(loop: "Loop", plans: Sequence[Plan], index: int, rows: int) -> list[dict[str, Any]]:
+    """The same for several plans of one lane, in arrays that fit together; of the rows, the ``real`` ones are deliveries.
+
+    ``rows`` is the number of rows of the largest ring: what is not real writes into its last one.
+    """
+    chunks = [chunk_arrays(loop, plan, index) for plan in plans]
+    most = max(int(chunk["steps"]) for chunk in chunks)
+    for chunk, plan in zip(chunks, plans, strict=True):
+        columns = chunk["rows"]
+        real = np.arange(len(columns["write_slot"])) < chunk["steps"]
+        nobody = columns["write_slot"] == ring_rows(plan) - 1
+        columns["write_slot"] = np.where(real & ~nobody, columns["write_slot"], rows - 1).astype(np.int32)
+        if loop.padded:
+            columns["real"] = real
+        if loop.gathers:
+            columns["apply"] = columns["apply"] & real
+        chunk["steps"] = np.int32(most)
+        del chunk["first"]  # of one lane, nobody asks
+    return chunks
 
 
 def _padded(column: np.ndarray, length: int) -> np.ndarray:

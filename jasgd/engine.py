@@ -64,6 +64,7 @@ class Loop:
       weighted: some weights are not one.
       whole_rounds: every step is one server step.
       common_point: and all its gradients are taken at the server's current point.
+      padded: some rows are no deliveries: other runs of the same batch are longer.
     """
 
     sample: Program
@@ -77,6 +78,7 @@ class Loop:
     weighted: bool
     whole_rounds: bool
     common_point: bool
+    padded: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,21 @@ def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.P
     )
 
 
+def with_rule(program: Traced, rule: optax.GradientTransformation) -> Traced:
+    """The same problem under another rule."""
+    traced_rule, numbers, asked = trace_rule(rule, program.params)
+    rule_state = rule.init(program.params)
+    return dataclasses.replace(
+        program,
+        rule=traced_rule,
+        extra_args=tuple(name for name in EXTRA_ARGS if name in asked),
+        needs_stale_params="stale_params" in asked,
+        sends=sent_offset(rule_state) is not None,
+        numbers=dataclasses.replace(program.numbers, rule=numbers),
+        rule_state=rule_state,
+    )
+
+
 def _require_alike(gradients: Any, params: Any) -> None:
     """A gradient has the structure, the shapes and the dtypes of the parameters."""
     (expected, tree), (got, other) = (jax.tree_util.tree_flatten_with_path(t) for t in (params, gradients))
@@ -142,15 +159,19 @@ def init(program: Traced, plan: Plan) -> State:
     rows = ring_rows(plan)
     if rows <= plan.slots:
         raise RuntimeError(f"the ring has {rows} rows for {plan.slots} slots. Please report this schedule.")
-    return _init(program.params, program.rule_state, rows=rows, gathers=_gathers(program, plan), sends=program.sends)
+    return _init(program.params, program.rule_state, rows=rows, gathers=gathers(program, plan), sends=program.sends)
 
 
 @functools.partial(jax.jit, static_argnames=("rows", "gathers", "sends"))
 def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool) -> State:
-    copied = jax.tree.map(jnp.copy, (params, rule_state))
+    return state_of(*jax.tree.map(jnp.copy, (params, rule_state)), rows=rows, gathers=gathers, sends=sends)
+
+
+def state_of(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool) -> State:
+    """The state at version 0."""
     return State(
-        params=copied[0],
-        rule_state=copied[1],
+        params=params,
+        rule_state=rule_state,
         ring=ring.init(params, rows),
         sent=ring.init(sent_params(rule_state, params), rows) if sends else None,
         gathered=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, sum_dtype(leaf)), params) if gathers else None,
@@ -168,7 +189,7 @@ def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samp
         lanes=plan.lanes,
         block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
         stores=bool((plan.gradient_slot >= 0).any()),
-        gathers=_gathers(program, plan),
+        gathers=gathers(program, plan),
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
@@ -184,14 +205,20 @@ def _whole_rounds(program: Traced, plan: Plan) -> bool:
     return plan.whole_rounds and not _sees_every_row(program)
 
 
-def _gathers(program: Traced, plan: Plan) -> bool:
+def gathers(program: Traced, plan: Plan) -> bool:
+    """Some rows do not step by themselves, and the rule is only to see their sum."""
     return not (plan.whole_rounds or _sees_every_row(program) or bool(plan.schedule.apply.all()))
 
 
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
 def step(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapping[str, Any]) -> State:
     """Run one chunk of a plan."""
-    lanes, first = chunk["lanes"], chunk["first"]
+    return run_chunk(loop, numbers, key, state, chunk)
+
+
+def run_chunk(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapping[str, Any]) -> State:
+    """What :func:`step` compiles."""
+    lanes = chunk["lanes"]
 
     def block(index: jax.Array, state: State) -> State:
         mine = jax.tree.map(lambda a: ring.take(a, index), lanes)
@@ -203,6 +230,7 @@ def step(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapp
             if loop.lanes == 1:
                 return _single(loop, numbers, state, _row(chunk["rows"], now), batch)
             lane = jax.tree.map(lambda a: ring.take(a, inner), mine)
+            first = chunk["first"]
             if loop.whole_rounds:
                 return _round(loop, numbers, state, chunk["rows"], first[now], lane, batch)
             return _lanes(loop, numbers, state, chunk["rows"], first[now], first[now + 1], lane, batch)
@@ -250,7 +278,17 @@ def _single(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Ar
     """One lane: step k computes and delivers the k-th gradient."""
     snapshot = ring.read(_computed_at(state), row["read_slot"])
     gradient = loop.gradient(numbers.gradient, snapshot, jax.tree.map(lambda leaf: leaf[0], batch))
-    return _deliver(loop, numbers, state, row, gradient, snapshot)
+    new = _deliver(loop, numbers, state, row, gradient, snapshot)
+    if not loop.padded:
+        return new
+    # What a row that is no delivery writes into the ring goes where nobody looks.
+    keep = functools.partial(jax.tree.map, functools.partial(jnp.where, row["real"]))
+    return dataclasses.replace(
+        new,
+        params=keep(new.params, state.params),
+        rule_state=keep(new.rule_state, state.rule_state),
+        gathered=keep(new.gathered, state.gathered),
+    )
 
 
 def _lanes(

@@ -28,9 +28,9 @@ def refuse_if_too_large(program: engine.Traced, plan: Plan) -> None:
         )
 
 
-def free_memory() -> float:
-    """Bytes that can still be allocated on the default device."""
-    stats = jax.devices()[0].memory_stats() or {}
+def free_memory(device: jax.Device | None = None) -> float:
+    """Bytes that can still be allocated on a device, by default the first."""
+    stats = (device or jax.local_devices()[0]).memory_stats() or {}
     if "bytes_limit" in stats:
         return float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     try:

@@ -1,4 +1,4 @@
-"""What is stored with every result, and labelled arrays on disk."""
+"""What is stored with every result, labelled arrays on disk, and what papers take from them: best values and bands."""
 
 import datetime
 import functools
@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -82,6 +82,70 @@ def save_dataset(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> Non
     partial = f"{os.fspath(path)}.partial"
     dataset.to_netcdf(partial, engine="h5netcdf")
     os.replace(partial, path)
+
+
+def best(
+    dataset: "xarray.Dataset", *, over: str | Sequence[str], metric: str = "loss", at: float | None = None
+) -> "xarray.Dataset":
+    """The values of some hyper-parameters with the smallest median over the seeds of a metric; diverged runs lose.
+
+    Args:
+      dataset: of :func:`jasgd.sweep`.
+      over: the dimension, or dimensions, out of which one value is chosen, for each value of the others.
+      metric: what is to be small.
+      at: the version, or with ``times`` the time, at which it counts; by default the last.
+
+    Returns:
+      The dataset without these dimensions; the chosen values are coordinates.
+
+    Example:
+      >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(4), updates=100)
+      >>> grid = {"learning_rate": [0.001, 0.1, 100.0]}
+      >>> result = jasgd.sweep(problem, optax.sgd, schedule, grid=grid, seeds=3, key=jax.random.key(0))
+      >>> float(jasgd.results.best(result, over="learning_rate")["learning_rate"])
+      0.1
+    """
+    dims = [over] if isinstance(over, str) else list(over)
+    unknown = [name for name in dims if name not in dataset.dims]
+    if unknown or metric not in dataset:
+        raise ValueError(
+            f"`over` and `metric` must be names of the dataset, got {over!r} and {metric!r}; it has the dimensions "
+            f"{', '.join(map(str, dataset.dims))} and the variables {', '.join(map(str, dataset.data_vars))}."
+        )
+    along = "version" if "version" in dataset.dims else "time"
+    score = dataset[metric].isel({along: -1}) if at is None else dataset[metric].sel({along: at})
+    score = score.reset_coords(drop=True).fillna(np.inf)
+    if "seed" in score.dims and "seed" not in dims:
+        score = score.median("seed")
+    return dataset.isel(score.argmin(dims))
+
+
+def band(values: "xarray.DataArray", *, over: str = "seed", inner: float = 0.5) -> "xarray.Dataset":
+    """Median and a central band over the seeds, by default the interquartile one; diverged runs count as infinite.
+
+    Args:
+      values: one variable of a sweep's dataset.
+      over: the dimension.
+      inner: which share of the runs lies in the band.
+
+    Example:
+      >>> import xarray
+      >>> losses = xarray.DataArray([1.0, 2.0, 3.0, 4.0, 5.0], dims="seed")
+      >>> shown = jasgd.results.band(losses)
+      >>> float(shown["low"]), float(shown["median"]), float(shown["high"])
+      (2.0, 3.0, 4.0)
+    """
+    import xarray
+
+    if not 0 <= inner <= 1:
+        raise ValueError(f"`inner` must lie between 0 and 1, got {inner}.")
+    # Not interpolated: the mean of a number and an infinite one says nothing.
+    levels = {"low": (0.5 - inner / 2, "lower"), "median": (0.5, "lower"), "high": (0.5 + inner / 2, "higher")}
+    filled = values.fillna(np.inf)
+    return xarray.Dataset(
+        {name: filled.quantile(q, over, method=method).drop_vars("quantile") for name, (q, method) in levels.items()}
+    )
 
 
 @functools.cache

@@ -2,8 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,21 +11,19 @@ import numpy as np
 import optax
 
 from jasgd import chunks, engine
-from jasgd.lanes import choose_lanes, seconds_per_delivery
+from jasgd.lanes import choose_lanes
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.plan import plan
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
+from jasgd.progress import progress_bar
 from jasgd.recorder import Recorder
+from jasgd.records import record_points, steps_per_chunk
 from jasgd.results import provenance, to_dataset
 from jasgd.schedule import Schedule
 
 if TYPE_CHECKING:
     import xarray
-
-_MOST_RECORDS = 16  # records per chunk: each holds a slot until the chunk ends
-_RECORD_BYTES = 2**28
-_CHUNK_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,25 +98,27 @@ def simulate(
       array([  0,  50, 100])
     """
     began = time.perf_counter()
-    _check(problem, rule, schedule, key, every, times, lanes)
+    check_simulation(problem, rule, schedule, key, every, times, lanes)
     init_key, jobs_key = split_key(key)
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
-    _check_params(params)
-    _check_metrics(problem, params)
+    check_params(params)
+    check_metrics(problem, params)
     program = engine.traced(problem, rule, params, jobs_key)
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     metrics, metric_numbers = trace(problem.metrics, params)
-    versions, record_times = _record_points(schedule, every, times)
+    versions, record_times = record_points(schedule, every, times)
     distinct = np.unique(versions)
     lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
-    compiled = plan(schedule, lanes, chunk_steps=_chunk_steps(program, schedule, lanes, distinct), record_versions=distinct)
+    compiled = plan(
+        schedule, lanes, chunk_steps=steps_per_chunk(program, schedule, lanes, distinct), record_versions=distinct
+    )
     refuse_if_too_large(program, compiled)
     loop = engine.loop_of(program, compiled)
     recorder = Recorder(metrics, metric_numbers, compiled)
     state = engine.init(program, compiled)
     recorder.start(state)
-    with _bar(len(schedule), progress) as bar:
+    with progress_bar(len(schedule), progress) as bar:
         for chunk in range(compiled.chunks):
             state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
@@ -165,7 +164,7 @@ def split_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     return init_key, jobs_key
 
 
-def _check(
+def check_simulation(
     problem: Problem,
     rule: optax.GradientTransformation,
     schedule: Schedule,
@@ -174,6 +173,7 @@ def _check(
     times: Any,
     lanes: int | None,
 ) -> None:
+    """Refuse what cannot be simulated, in one sentence."""
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
     if not isinstance(rule, optax.GradientTransformation):
@@ -198,7 +198,8 @@ def _check(
         raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
 
 
-def _check_params(params: optax.Params) -> None:
+def check_params(params: optax.Params) -> None:
+    """Parameters must be finite real numbers."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = f"params{jax.tree_util.keystr(path)}"
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -207,55 +208,11 @@ def _check_params(params: optax.Params) -> None:
             raise ValueError(f"parameters must be finite at the start, but {name} is not.")
 
 
-def _check_metrics(problem: Problem, params: optax.Params) -> None:
+def check_metrics(problem: Problem, params: optax.Params) -> None:
+    """Metrics must be scalars, the loss and the gradient norm among them."""
     metrics = jax.eval_shape(problem.metrics, params)
     if not isinstance(metrics, Mapping) or not {"loss", "grad_norm"} <= set(metrics):
         raise ValueError(f"`problem.metrics` must return a dict with at least `loss` and `grad_norm`, got {metrics}.")
     for name, value in metrics.items():
         if name in ("version", "time") or getattr(value, "shape", None) != ():
             raise ValueError(f"`problem.metrics` must return scalars, none called `version` or `time`; got {name}: {value}.")
-
-
-def _record_points(schedule: Schedule, every: int | None, times: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Versions to record, and the times that were asked for."""
-    if times is None:
-        inner = np.arange(every, schedule.updates, every) if every else np.zeros(0, np.int64)
-        return np.concatenate([[0], inner, [schedule.updates]]), None
-    wanted = np.asarray(times, np.float64)
-    end = schedule.time[-1]
-    if wanted.ndim != 1 or not np.all(np.diff(wanted, prepend=0.0) >= 0) or np.any(wanted > end):
-        raise ValueError(f"`times` must increase from 0 to at most {end:.6g}, the end of the schedule, got {times!r}.")
-    wanted = np.concatenate([wanted[(wanted > 0) & (wanted < end)], [end]])
-    at = np.searchsorted(schedule.version_time, wanted, side="right") - 1
-    return np.concatenate([[0], at]), np.concatenate([[0.0], wanted])
-
-
-def _chunk_steps(program: engine.Traced, schedule: Schedule, lanes: int, records: np.ndarray) -> int:
-    """Steps per chunk: about half a second of work, a power of two, and not too many records in any chunk."""
-    deliveries = min(_CHUNK_SECONDS / seconds_per_delivery(program), len(schedule))
-    steps = 1 << (max(1, int(deliveries / lanes)).bit_length() - 1)
-    most = max(1, min(_MOST_RECORDS, _RECORD_BYTES // max(engine.tree_bytes(program.params), 1)))
-    row = np.searchsorted(np.cumsum(schedule.apply), records)
-    while steps > 1 and np.bincount(row // (steps * lanes)).max() > most:
-        steps //= 2
-    return steps
-
-
-@contextmanager
-def _bar(total: int, show: bool | str) -> Iterator[Any]:
-    if not show:
-        yield _NoBar()
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        raise ImportError('the progress bar needs tqdm: pip install "jasgd[experiments]".') from None
-    with tqdm(total=total, unit=" gradients", unit_scale=True, desc=show if isinstance(show, str) else None) as bar:
-        yield bar
-
-
-class _NoBar:
-    n = 0
-
-    def update(self, _: int) -> None:
-        """Nothing to show."""

@@ -13,8 +13,7 @@ import pytest
 from flax import nnx
 
 import jasgd
-from jasgd import memory
-from jasgd import simulation as driver
+from jasgd import engine, memory, records
 from jasgd.lanes import choose_lanes, gradients_per_round
 
 KEY = jax.random.key(0)
@@ -165,8 +164,8 @@ def test_many_records_close_together_need_few_slots():
     run = jasgd.simulate(PROBLEM, optax.sgd(0.01), schedule, key=KEY, times=times, lanes=1)
     assert run.history["version"][0] == 0
     assert run.history["version"].tolist() == [0, *(np.count_nonzero(schedule.time <= t) for t in times), 2_000]
-    program = driver.engine.traced(PROBLEM, optax.sgd(0.1), PROBLEM.init(KEY), KEY)
-    steps = driver._chunk_steps(program, schedule, 1, np.unique(run.history["version"]))
+    program = engine.traced(PROBLEM, optax.sgd(0.1), PROBLEM.init(KEY), KEY)
+    steps = records.steps_per_chunk(program, schedule, 1, np.unique(run.history["version"]))
     assert np.bincount(np.unique(run.history["version"]) // steps).max() <= 17
 
 
@@ -252,7 +251,7 @@ assert not {"xarray", "matplotlib", "tyro", "tqdm", "sklearn", "h5netcdf"} & set
 
 def test_width_of_rounds():
     """Rounds of m gathered gradients get m lanes; other schedules count as rounds of one."""
-    program = driver.engine.traced(PROBLEM, optax.sgd(0.1), PROBLEM.init(KEY), KEY)
+    program = engine.traced(PROBLEM, optax.sgd(0.1), PROBLEM.init(KEY), KEY)
     rounds = jasgd.protocols.minibatch(FLEET, 4)
     assert gradients_per_round(rounds) == 5
     assert gradients_per_round(SCHEDULE) == 1

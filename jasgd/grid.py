@@ -1,0 +1,106 @@
+"""Points of a grid, and which of their numbers a problem, a rule or a schedule is made with."""
+
+import dataclasses
+import difflib
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Value = float | int | bool | str
+Point = Mapping[str, Value]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Points of named numbers.
+
+    Attributes:
+      points: one mapping per point, in the order of the dimensions, the last one fastest.
+      dims: length of each dimension.
+      coords: (dimension, values) of every name.
+    """
+
+    points: list[dict[str, Value]]
+    dims: dict[str, int]
+    coords: dict[str, tuple[str, list[Value]]]
+
+
+def grid_of(grid: Mapping[str, Sequence[Value]] | Sequence[Point] | None) -> Grid:
+    """The product of several lists, or a list of points as it is.
+
+    Example:
+      >>> grid_of({"learning_rate": [0.1, 1.0], "momentum": [0.0, 0.9]}).points[1]
+      {'learning_rate': 0.1, 'momentum': 0.9}
+      >>> grid_of([{"learning_rate": 0.1, "power": 1}, {"learning_rate": 0.5, "power": 2}]).dims
+      {'point': 2}
+    """
+    if grid is None:
+        return Grid(points=[{}], dims={}, coords={})
+    if isinstance(grid, Mapping):
+        values = {name: _values(name, column) for name, column in grid.items()}
+        points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
+        return Grid(
+            points=points,
+            dims={name: len(column) for name, column in values.items()},
+            coords={name: (name, column) for name, column in values.items()},
+        )
+    listed = [dict(point) for point in grid]
+    if not listed or any(point.keys() != listed[0].keys() for point in listed):
+        raise ValueError("a `grid` that is a list must hold at least one point, and all with the same names.")
+    columns = {name: _values(name, [point[name] for point in listed], repeats=True) for name in listed[0]}
+    return Grid(
+        points=[dict(zip(columns, point, strict=True)) for point in zip(*columns.values(), strict=True)],
+        dims={"point": len(listed)},
+        coords={name: ("point", column) for name, column in columns.items()},
+    )
+
+
+def _values(name: str, column: Any, *, repeats: bool = False) -> list[Value]:
+    if name in ("seed", "version", "time", "record", "point"):
+        raise ValueError(f"`grid` cannot have a dimension called {name!r}; that name is taken in the result.")
+    if isinstance(column, str) or not hasattr(column, "__iter__"):
+        raise ValueError(f"`grid` must map {name!r} to a list of values, got {column!r}.")
+    values = [value.item() if isinstance(value, np.generic) or hasattr(value, "item") else value for value in column]
+    wrong = [value for value in values if not isinstance(value, float | int | bool | str)]
+    if wrong or not values:
+        raise ValueError(f"`grid` must map {name!r} to numbers, at least one, got {wrong[0] if wrong else values!r}.")
+    if not repeats and len(set(values)) < len(values):
+        raise ValueError(f"`grid` has a value twice among those of {name!r}: {values}.")
+    return values
+
+
+def names_asked_for(maker: Any) -> frozenset[str]:
+    """The keyword names that a factory accepts; none if it is no function."""
+    if not callable(maker):
+        return frozenset()
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(p.name for p in inspect.signature(maker).parameters.values() if p.kind in kinds)
+
+
+def make(maker: Any, point: Point, **others: Any) -> Any:
+    """Call a factory with what it accepts of a point; anything else is returned as it is.
+
+    Example:
+      >>> make(lambda dim, noise=1.0: (dim, noise), {"dim": 3, "momentum": 0.9})
+      (3, 1.0)
+    """
+    if not callable(maker):
+        return maker
+    asked = names_asked_for(maker)
+    return maker(**{name: value for name, value in {**point, **others}.items() if name in asked})
+
+
+def require_used(grid: Grid, makers: Mapping[str, Callable[..., Any] | Any]) -> None:
+    """Every name of the grid is a keyword of some factory."""
+    known = {name: asked for name, asked in ((n, names_asked_for(maker)) for n, maker in makers.items()) if asked}
+    names = sorted(frozenset().union(*known.values()))
+    for name in grid.coords:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            functions = ", ".join(f"`{n}` takes {', '.join(sorted(asked))}" for n, asked in known.items())
+            takers = functions or "Give `rule` as a function of it, such as optax.sgd."
+            raise ValueError(f"no function takes {name!r} of the grid{hint} {takers}")
