@@ -1,7 +1,7 @@
 """Batches of runs: a group of runs that one compiled loop serves, and how a batch of them is computed chunk by chunk."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jasgd import batch, chunks, engine
 from jasgd.batch import Shared
+from jasgd.checkpoints import flat, unflat
 from jasgd.plan import Plan, plan
 from jasgd.program import Program
 from jasgd.records import steps_per_chunk
@@ -41,6 +42,7 @@ class Prepared:
 class Run:
     """One run: a point of the grid and a seed; ``versions`` are recorded."""
 
+    index: int
     point: int
     seed: int
     prepared: Prepared
@@ -153,10 +155,11 @@ def _even(count: int, most: int) -> int:
     return -(-count // -(-count // most))
 
 
-def batches_of(group: Group, width: Width, devices: int) -> list[list[list[Run]]]:
-    """The runs of a group in batches of strips: runs of one seed, all strips of equal length, the last run repeated."""
+def batches_of(group: Group, width: Width, devices: int, done: Container[int] = ()) -> list[list[list[Run]]]:
+    """The runs that are left, in batches of strips: runs of one seed, all of equal length, the last one repeated."""
     strips = []
-    for mine in group.by_seed():
+    for runs in group.by_seed():
+        mine = [run for run in runs if run.index not in done]
         for begin in range(0, len(mine), width.of_seed):
             strip = mine[begin : begin + width.of_seed]
             strips.append([*strip, *[strip[-1]] * (width.of_seed - len(strip))])
@@ -191,6 +194,21 @@ class Batch:
         like = jax.device_put(np.zeros(len(self.runs), bool), self._shared)
         self.state = batch.init(self.group.start, self.mesh, numbers, self.init_keys, like)
         self._record(-1)
+
+    def arrays(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs, for a checkpoint."""
+        values = self.values()
+        metrics = {f"metric:{name}": column for name, column in values.metrics.items()}
+        return {**flat("state", self.state), "finite": values.finite, **metrics}
+
+    def restore(self, next_chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from a checkpoint."""
+        self.begin()
+        self._asked = []
+        self.state, self.next_chunk = unflat("state", self.state, arrays), next_chunk
+        self.finite = np.array(arrays["finite"])
+        found = {name.removeprefix("metric:"): np.array(c) for name, c in arrays.items() if name.startswith("metric:")}
+        self.metrics = found
 
     def advance(self) -> bool:
         """Compute one chunk; False if there is none left, or if no run is finite any more."""

@@ -43,6 +43,10 @@ class Program:
     def __hash__(self) -> int:
         return hash(self.structure)
 
+    def structure_constants(self) -> list[bytes]:
+        """Numbers that belong to the structure, by value."""
+        return [c for c in _constants(self.closed.jaxpr, by_value=True) if isinstance(c, bytes)]
+
 
 def trace(function: Callable[..., Any], *args: Any, lift_numbers: bool = False) -> tuple[Program, list[jax.Array]]:
     """Split a pure function into its structure and its numbers.
@@ -105,10 +109,11 @@ def _used(jaxpr: jex.Jaxpr) -> tuple[bool, ...]:
     return tuple(v in used for v in jaxpr.invars)
 
 
-def _constants(jaxpr: jex.Jaxpr) -> Iterator[Hashable]:
+def _constants(jaxpr: jex.Jaxpr, *, by_value: bool = False) -> Iterator[Hashable]:
     """What the printed program does not show in full.
 
-    Literals and arrays by value; arrays held by inner functions, and Python functions that are called back, by identity.
+    Literals and arrays by value; arrays held by inner functions, unless ``by_value``, and Python functions that are called
+    back, by identity.
     """
     for eqn in jaxpr.eqns:
         yield from (np.asarray(atom.val).tobytes() for atom in eqn.invars if isinstance(atom, jex.Literal))
@@ -117,10 +122,10 @@ def _constants(jaxpr: jex.Jaxpr) -> Iterator[Hashable]:
         differentiable = eqn.primitive.name.startswith(("custom_jvp", "custom_vjp"))
         for parameter in inner:
             if isinstance(parameter, jex.ClosedJaxpr):
-                yield from map(id, parameter.consts)
-                yield from _constants(parameter.jaxpr)
+                yield from ((np.asarray(c).tobytes() for c in parameter.consts) if by_value else map(id, parameter.consts))
+                yield from _constants(parameter.jaxpr, by_value=by_value)
             elif isinstance(parameter, jex.Jaxpr):
-                yield from _constants(parameter)
+                yield from _constants(parameter, by_value=by_value)
             elif isinstance(parameter, np.ndarray | jax.Array):
                 yield np.asarray(parameter).tobytes()
             elif callable(parameter) and not isinstance(parameter, type) and not differentiable:

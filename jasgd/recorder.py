@@ -41,10 +41,22 @@ class Recorder:
             self._take()
         return self.broken is None
 
-    def finish(self) -> None:
-        """Take what has been asked for."""
+    def finish(self) -> bool:
+        """Take what has been asked for; False if the run has diverged."""
         while self.pending and self.broken is None:
             self._take()
+        return self.broken is None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What has been recorded, for a checkpoint."""
+        columns = {f"record:{name}": np.array([row[name] for row in self.rows]) for name in self.rows[0]}
+        return {"versions": np.array(self.versions), **columns}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Go on from there."""
+        self.versions = arrays["versions"].tolist()
+        columns = {name.removeprefix("record:"): column for name, column in arrays.items() if name.startswith("record:")}
+        self.rows = [{name: column[i] for name, column in columns.items()} for i in range(len(self.versions))]
 
     def _take(self) -> None:
         chunk, wanted, answer = self.pending.pop(0)

@@ -1,6 +1,7 @@
 """The driver: from a problem, a rule and a schedule to a result."""
 
 import dataclasses
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import numpy as np
 import optax
 
 from jasgd import chunks, engine
+from jasgd.checkpoints import Checkpoints, flat, unflat
+from jasgd.fingerprint import fingerprint
 from jasgd.lanes import choose_lanes
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.plan import plan
@@ -68,6 +71,8 @@ def simulate(
     every: int | None = None,
     times: Sequence[float] | np.ndarray | None = None,
     lanes: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    save_every: float = 60.0,
     progress: bool | str = False,
 ) -> Run:
     """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
@@ -85,6 +90,9 @@ def simulate(
       times: or record them at these simulated times.
       lanes: gradients computed together; by default chosen by the schedule and a short measurement. The result does
         not depend on it, beyond rounding.
+      resume: a folder for checkpoints while the simulation runs; if it has some of this very simulation, continue there, bit
+        for bit. They are removed at the end.
+      save_every: seconds of real time between checkpoints.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -109,23 +117,44 @@ def simulate(
     metrics, metric_numbers = trace(problem.metrics, params)
     versions, record_times = record_points(schedule, every, times)
     distinct = np.unique(versions)
-    lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
-    compiled = plan(
-        schedule, lanes, chunk_steps=steps_per_chunk(program, schedule, lanes, distinct), record_versions=distinct
-    )
+    checkpoints, saved = None, None
+    if resume is not None:
+        described = (program.sample, program.gradient, program.rule, metrics, program.extra_args)
+        numbers = (program.numbers.sample, program.numbers.gradient, program.numbers.rule, metric_numbers)
+        start = jax.tree.leaves((params, program.rule_state))
+        identity = fingerprint(*described, *numbers, start, schedule, jobs_key, distinct)
+        checkpoints = Checkpoints(resume, identity, every=save_every)
+        saved = checkpoints.newest()
+    if saved is not None:
+        if lanes not in (None, saved[0]["lanes"]):
+            raise ValueError(f"the checkpoint in {resume} was made with lanes={saved[0]['lanes']}, got lanes={lanes}.")
+        lanes, chunk_steps = saved[0]["lanes"], saved[0]["chunk_steps"]
+    else:
+        lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
+        chunk_steps = steps_per_chunk(program, schedule, lanes, distinct)
+    compiled = plan(schedule, lanes, chunk_steps=chunk_steps, record_versions=distinct)
     refuse_if_too_large(program, compiled)
     loop = engine.loop_of(program, compiled)
     recorder = Recorder(metrics, metric_numbers, compiled)
-    state = engine.init(program, compiled)
-    recorder.start(state)
+    state, begin = engine.init(program, compiled), 0
+    if saved is None:
+        recorder.start(state)
+    else:
+        state, begin = unflat("state", state, saved[1]), saved[0]["next_chunk"]
+        recorder.restore(saved[1])
     with progress_bar(len(schedule), progress) as bar:
-        for chunk in range(compiled.chunks):
+        for chunk in range(begin, compiled.chunks):
             state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
+            if checkpoints is not None and checkpoints.due() and recorder.finish():
+                settings = {"lanes": lanes, "chunk_steps": chunk_steps, "next_chunk": chunk + 1}
+                checkpoints.save(settings, {**flat("state", state), **recorder.arrays()})
         else:
             recorder.finish()
+    if checkpoints is not None:
+        checkpoints.close(done=True)
     history, diverged, message = recorder.result(versions, record_times)
     jax.block_until_ready(state.params)
     return Run(

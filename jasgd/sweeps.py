@@ -4,6 +4,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 (:mod:`jasgd.batch`). Whatever changes the structure of the program becomes a group of its own.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jasgd import engine
-from jasgd.batches import Batch, Group, Prepared, Run, batches_of
+from jasgd import engine, hosts
+from jasgd.batches import Batch, Group, Prepared, Run, Width, batches_of
 from jasgd.grid import Grid, Point, Value, grid_of, make, names_asked_for, require_used
 from jasgd.labelled import Found, sweep_dataset
 from jasgd.lanes import gradients_per_round
@@ -24,6 +25,7 @@ from jasgd.records import record_points
 from jasgd.results import provenance
 from jasgd.schedule import Schedule
 from jasgd.simulation import check_metrics, check_params, check_simulation, split_key
+from jasgd.store import Store
 from jasgd.widths import choose_width
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def sweep(
     times: Sequence[float] | np.ndarray | None = None,
     devices: Sequence[jax.Device] | None = None,
     runs_at_once: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    save_every: float = 60.0,
     progress: bool | str = False,
 ) -> "xarray.Dataset":
     """Simulate every point of a grid with every seed; each run is what :func:`jasgd.simulate` computes alone.
@@ -63,6 +67,9 @@ def sweep(
       devices: to lay the runs over; by default all local ones.
       runs_at_once: runs that one device computes together; by default as many as fit, on a CPU the fastest number of a short
         measurement.
+      resume: a folder in which finished runs and checkpoints of those under way are kept. What it has of this sweep already
+        is not computed again, so a sweep that was killed goes on, and a larger grid reuses the smaller one.
+      save_every: seconds of real time between checkpoints.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -82,36 +89,83 @@ def sweep(
     require_used(points, {"problem": problem, "rule": rule, "schedule": schedule})
     devices = list(jax.local_devices() if devices is None else devices)
     runs = _runs(problem, rule, schedule, points, seed_list, params, key, every, times)
-    found: dict[int, Found] = {}
-    layout = []
-    with progress_bar(sum(len(run.schedule) for run in runs), progress) as bar:
-        for group in _groups(runs, devices):
-            here = devices[: len(group.runs)]
-            width = choose_width(group, key, here, runs_at_once)
-            layout.append({"runs": len(group.runs), "lanes": group.lanes, "together": width.runs, "devices": len(here)})
-            for strips in batches_of(group, width, len(here)):
-                batch = Batch(group, strips, key, here)
-                batch.begin()
-                while batch.advance():
-                    pass
-                values = batch.values()
-                for i, run in enumerate(batch.runs):
-                    if id(run) not in found:
-                        bar.update(len(run.schedule))
-                    found[id(run)] = ({name: column[i] for name, column in values.metrics.items()}, values.finite[i])
+    store = None
+    if resume is not None and jax.process_index() == 0:
+        store = Store(resume, runs, _description(problem, rule, key, every, times), key, every=save_every)
+    try:
+        with progress_bar(sum(len(run.schedule) for run in runs), progress) as bar:
+            found = _compute(runs, key, devices, runs_at_once, store, bar)
+    finally:
+        if store is not None:
+            store.close()
     schedules = {id(run.schedule): run.schedule for run in runs}
     attributes = provenance(
-        problem=getattr(problem, "name", getattr(problem, "__name__", "problem")),
-        rule=getattr(rule, "__qualname__", type(rule).__name__),
+        **_description(problem, rule, key, every, times),
         grid={name: values for name, (_, values) in points.coords.items()},
         seeds=seed_list,
-        key=jax.random.key_data(key).tolist(),
-        every=every,
-        times=None if times is None else np.asarray(times).tolist(),
         schedules=[{"protocol": s.protocol, **dict(s.arguments)} for s in schedules.values()],
-        groups=layout,
+        devices=len(devices),
     )
-    return sweep_dataset(runs, [found[id(run)] for run in runs], points, seed_list, attributes, times=times)
+    return sweep_dataset(runs, [found[run.index] for run in runs], points, seed_list, attributes, times=times)
+
+
+def _description(problem: Any, rule: Any, key: jax.Array, every: int | None, times: Any) -> dict[str, Any]:
+    """What all runs have in common, for people."""
+    return {
+        "problem": getattr(problem, "name", getattr(problem, "__qualname__", "problem")),
+        "rule": getattr(rule, "__qualname__", type(rule).__qualname__),
+        "key": jax.random.key_data(key).tolist(),
+        "every": every,
+        "times": None if times is None else np.asarray(times).tolist(),
+    }
+
+
+def _compute(
+    runs: Sequence[Run],
+    key: jax.Array,
+    devices: Sequence[jax.Device],
+    runs_at_once: int | None,
+    store: Store | None,
+    bar: Any,
+) -> dict[int, Found]:
+    """What every run has found, by its index; with several processes each computes some of the batches."""
+    found: dict[int, Found] = hosts.from_first({} if store is None else store.done())
+    alone = jax.process_count() == 1  # only then batches under way are kept
+    bar.update(sum(len(runs[index].schedule) for index in found))
+    for group in _groups(runs, devices):
+        if all(run.index in found for run in group.runs):
+            continue
+        here = devices[: len(group.runs)]
+        width = hosts.from_first(_width(group, key, here, runs_at_once, store))
+        saved = store.running(group, width, len(here), found) if store is not None and alone else None
+        first = [] if saved is None else [saved.strips]
+        taken = found.keys() | {run.index for strips in first for strip in strips for run in strip}
+        for strips in hosts.mine([*first, *batches_of(group, width, len(here), taken)]):
+            batch = Batch(group, strips, key, here)
+            if saved is not None and strips is saved.strips:
+                batch.restore(saved.next_chunk, saved.arrays)
+            else:
+                batch.begin()
+            while batch.advance():
+                if store is not None and alone and store.due():
+                    store.save(batch, width)
+            for index, result in hosts.gathered(batch):
+                if index not in found:
+                    bar.update(len(runs[index].schedule))
+                    found[index] = result
+                    if store is not None:
+                        store.add(index, result)
+    return found
+
+
+def _width(
+    group: Group, key: jax.Array, devices: Sequence[jax.Device], runs_at_once: int | None, store: Store | None
+) -> Width:
+    known = None if store is None or runs_at_once is not None else store.width(group)
+    width = known or choose_width(group, key, devices, runs_at_once)
+    if store is not None:
+        store.remember(group, width)
+    return width
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
@@ -143,7 +197,7 @@ def _runs(
             made[case] = create()
         return made[case]
 
-    runs = []
+    runs: list[Run] = []
     for index, point in enumerate(points.points):
         mine = once("problem", problem, lambda: make(problem, point), point)  # noqa: B023
         its_rule = once("rule", rule, lambda: make(rule, point), point)  # noqa: B023
@@ -161,7 +215,9 @@ def _runs(
             )
             base = once("problem", None, lambda: _prepared(mine, its_rule, params, key), {}, id(mine))  # noqa: B023
             prepared = once("both", None, lambda: _with_rule(base, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
-            runs.append(Run(point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions))
+            runs.append(
+                Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)
+            )
     return runs
 
 
