@@ -67,10 +67,6 @@ class Checkpoints:
         """Whether it is time for the next one."""
         return time.monotonic() - self._last >= self.every
 
-    def reset(self) -> None:
-        """Nothing is due for a while."""
-        self._last = time.monotonic()
-
     def save(self, settings: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write one; the arrays are copied at once, the rest happens in the background."""
         copied = {name: np.array(array) for name, array in arrays.items() if np.size(array)}
@@ -83,7 +79,7 @@ class Checkpoints:
         if copied:
             parts["arrays"] = args.StandardSave(copied)
         self._manager.save(max(self._manager.all_steps(), default=-1) + 1, args=args.Composite(**parts))
-        self.reset()
+        self._last = time.monotonic()
 
     def close(self, *, done: bool = False) -> None:
         """Wait until all is written; once the computation is done, checkpoints are of no use any more."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ class Running:
 
 
 class Store:
-    """Finished runs and checkpoints of the others."""
+    """Finished runs and, unless several processes share the work, checkpoints of the others."""
 
     def __init__(
         self,
@@ -39,6 +40,10 @@ class Store:
         self._names = _fingerprints(runs, key)
         self._runs = dict(zip(self._names, runs, strict=True))
         self._folder = SweepFolder(folder, description)
+        self._every, self._last = every, time.monotonic()
+        self._checkpoints, self._saved = None, None
+        if jax.process_count() > 1:  # orbax would wait for the others
+            return
         try:
             self._checkpoints = Checkpoints(self._folder.running, "a batch of a sweep", every=every)
             self._saved = self._checkpoints.newest()
@@ -68,12 +73,15 @@ class Store:
         return Running(strips=strips, next_chunk=settings["next_chunk"], arrays=arrays)
 
     def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        return self._checkpoints.due()
+        """Whether it is time to write."""
+        return time.monotonic() - self._last >= self._every
 
     def save(self, batch: Batch, width: Width) -> None:
         """Write what is finished, and a checkpoint of what is not."""
         self._folder.flush()
+        self._last = time.monotonic()
+        if self._checkpoints is None:
+            return
         layout = [batch.group.chunk_steps, width.seeds, width.of_seed, batch.mesh.size]
         names = [self._names[run.index] for run in batch.runs]
         self._checkpoints.save({"runs": names, "next_chunk": batch.next_chunk, "layout": layout}, batch.arrays())
@@ -83,7 +91,7 @@ class Store:
         self._folder.add(self._names[index], found)
         if self.due():
             self._folder.flush()
-            self._checkpoints.reset()
+            self._last = time.monotonic()
 
     def width(self, group: Group) -> Width | None:
         """As chosen when the group was begun."""
@@ -98,7 +106,8 @@ class Store:
         """Write what is finished, wait for what is being written, and let others use the folder."""
         try:
             self._folder.flush()
-            self._checkpoints.close()
+            if self._checkpoints is not None:
+                self._checkpoints.close()
         finally:
             self._folder.close()
 

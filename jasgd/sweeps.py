@@ -130,14 +130,13 @@ def _compute(
 ) -> dict[int, Found]:
     """What every run has found, by its index; with several processes each computes some of the batches."""
     found: dict[int, Found] = hosts.from_first({} if store is None else store.done())
-    alone = jax.process_count() == 1  # only then batches under way are kept
     bar.update(sum(len(runs[index].schedule) for index in found))
     for group in _groups(runs, devices):
         if all(run.index in found for run in group.runs):
             continue
         here = devices[: len(group.runs)]
         width = hosts.from_first(_width(group, key, here, runs_at_once, store))
-        saved = store.running(group, width, len(here), found) if store is not None and alone else None
+        saved = store.running(group, width, len(here), found) if store is not None else None
         first = [] if saved is None else [saved.strips]
         taken = found.keys() | {run.index for strips in first for strip in strips for run in strip}
         for strips in hosts.mine([*first, *batches_of(group, width, len(here), taken)]):
@@ -147,7 +146,7 @@ def _compute(
             else:
                 batch.begin()
             while batch.advance():
-                if store is not None and alone and store.due():
+                if store is not None and store.due():
                     store.save(batch, width)
             for index, result in hosts.gathered(batch):
                 if index not in found:
@@ -198,12 +197,14 @@ def _runs(
         return made[case]
 
     runs: list[Run] = []
+    schedules: list[Schedule] = []
     for index, point in enumerate(points.points):
         mine = once("problem", problem, lambda: make(problem, point), point)  # noqa: B023
         its_rule = once("rule", rule, lambda: make(rule, point), point)  # noqa: B023
         for seed in seeds:
             of_seed = seed if "seed" in names_asked_for(schedule) else None
             its_schedule = once("schedule", schedule, lambda: make(schedule, point, seed=seed), point, of_seed)  # noqa: B023
+            its_schedule = _known(its_schedule, schedules)
             versions = once(
                 "checked",
                 None,
@@ -219,6 +220,16 @@ def _runs(
                 Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)
             )
     return runs
+
+
+def _known(schedule: Any, schedules: list[Schedule]) -> Any:
+    """The first of equal schedules: runs on it share their plan."""
+    for other in schedules:
+        if other is schedule or other == schedule:
+            return other
+    if isinstance(schedule, Schedule):
+        schedules.append(schedule)
+    return schedule
 
 
 def _checked(problem: Any, rule: Any, schedule: Any, key: jax.Array, every: int | None, times: Any) -> np.ndarray:
