@@ -5,6 +5,7 @@ from jasgd._citation import citation
 from jasgd.delays import calls as delayed_calls
 from jasgd.delays import delayed
 from jasgd.engine import job_key
+from jasgd.layout import Layout
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate, split_key
@@ -13,6 +14,7 @@ from jasgd.sweeps import sweep
 __version__ = "0.1.0"
 
 __all__ = [
+    "Layout",
     "Problem",
     "Run",
     "Schedule",

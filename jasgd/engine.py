@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from jasgd import ring
 from jasgd.chunks import ring_rows
 from jasgd.extra_args import EXTRA_ARGS, trace_rule
+from jasgd.layout import Layout
 from jasgd.plan import Plan
 from jasgd.problems.problem import Problem
 from jasgd.program import Program, trace
@@ -65,6 +66,7 @@ class Loop:
       whole_rounds: every step is one server step.
       common_point: and all its gradients are taken at the server's current point.
       padded: some rows are no deliveries: other runs of the same batch are longer.
+      layout: how lanes and parameters lie on several devices.
     """
 
     sample: Program
@@ -79,6 +81,7 @@ class Loop:
     whole_rounds: bool
     common_point: bool
     padded: bool = False
+    layout: Layout | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,17 +157,30 @@ def tree_bytes(tree: Any) -> int:
     return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
 
 
-def init(program: Traced, plan: Plan) -> State:
+def init(program: Traced, plan: Plan, *, layout: Layout | None = None) -> State:
     """The state at version 0. Arrays are copied, so that later states may reuse the memory of earlier ones."""
     rows = ring_rows(plan)
     if rows <= plan.slots:
         raise RuntimeError(f"the ring has {rows} rows for {plan.slots} slots. Please report this schedule.")
-    return _init(program.params, program.rule_state, rows=rows, gathers=gathers(program, plan), sends=program.sends)
+    start = (program.params, program.rule_state)
+    return _init(*start, rows=rows, gathers=gathers(program, plan), sends=program.sends, layout=layout)
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "gathers", "sends"))
-def _init(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool) -> State:
-    return state_of(*jax.tree.map(jnp.copy, (params, rule_state)), rows=rows, gathers=gathers, sends=sends)
+@functools.partial(jax.jit, static_argnames=("rows", "gathers", "sends", "layout"))
+def _init(
+    params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool, layout: Layout | None
+) -> State:
+    state = state_of(*jax.tree.map(jnp.copy, (params, rule_state)), rows=rows, gathers=gathers, sends=sends)
+    if layout is None:
+        return state
+    return dataclasses.replace(
+        state,
+        params=layout.of_params(state.params),
+        rule_state=layout.of_params(state.rule_state),
+        ring=layout.of_params(state.ring, stacked=1),
+        sent=layout.of_params(state.sent, stacked=1),
+        gathered=layout.of_params(state.gathered),
+    )
 
 
 def state_of(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool) -> State:
@@ -178,7 +194,9 @@ def state_of(params: optax.Params, rule_state: optax.OptState, *, rows: int, gat
     )
 
 
-def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64) -> Loop:
+def loop_of(
+    program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64, layout: Layout | None = None
+) -> Loop:
     """The loop that computes a plan; samples are drawn in blocks that fit into a cache."""
     jobs = max(1, min(most_samples, sample_bytes // max(program.batch_bytes, 1)))
     return Loop(
@@ -193,6 +211,7 @@ def loop_of(program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samp
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
+        layout=layout,
     )
 
 
@@ -296,7 +315,11 @@ def _lanes(
 ) -> State:
     """W gradients at once, then all deliveries that are ready, one after the other."""
     snapshots = ring.gather(_computed_at(state), lane["read_slot"])
+    if loop.layout is not None:
+        snapshots, batch = loop.layout.of_params(snapshots, stacked=1, over_lanes=True), loop.layout.over_lanes(batch)
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
+    if loop.layout is not None:
+        gradients = loop.layout.of_params(gradients, stacked=1)
 
     def deliver_fresh(index: jax.Array, state: State) -> State:
         row = _row(rows, index)
@@ -324,10 +347,14 @@ def _lanes(
 def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, lane: Any, batch: Any) -> State:
     """A whole server step: the weighted sum of W gradients, each at its own snapshot."""
     gradient_at = functools.partial(loop.gradient, numbers.gradient)
+    if loop.layout is not None:
+        batch = loop.layout.over_lanes(batch)
     if loop.common_point:  # one point for all lanes: many small products become one large one
         gradients = jax.vmap(gradient_at, in_axes=(None, 0))(state.params, batch)
     else:
         gradients = jax.vmap(gradient_at)(ring.gather(_computed_at(state), lane["read_slot"]), batch)
+    if loop.layout is not None:
+        gradients = loop.layout.of_params(gradients, stacked=1, over_lanes=True)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
 
     def weighted_sum(g: jax.Array) -> jax.Array:  # not a product: XLA fuses sums with what makes the gradients
@@ -368,6 +395,8 @@ def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Ar
     if "apply" in loop.extra_args:  # such a rule returns zero for rows that are only gathered; here they are
         updates = jax.tree.map(lambda u: jnp.where(row["apply"], u, jnp.zeros_like(u)), updates)
     params = optax.apply_updates(state.params, updates)
+    if loop.layout is not None:
+        params = loop.layout.of_params(params)
     return State(
         params=params,
         rule_state=rule_state,

@@ -5,6 +5,7 @@ import os
 import jax
 
 from jasgd import chunks, engine
+from jasgd.layout import Layout
 from jasgd.plan import Plan
 
 
@@ -14,9 +15,12 @@ def room_for_lanes(program: engine.Traced) -> int:
     return max(1, int(free_memory() // 4 // max(per_lane, 1)))
 
 
-def refuse_if_too_large(program: engine.Traced, plan: Plan) -> None:
+def refuse_if_too_large(program: engine.Traced, plan: Plan, layout: Layout | None = None) -> None:
     """Raise a ``MemoryError`` with numbers and the remedy if the ring and the lanes cannot fit."""
-    snapshot, free = engine.tree_bytes(program.params), free_memory()
+    parts = layout.mesh.shape[layout.params] if layout is not None and layout.params is not None else 1
+    if jax.default_backend() == "cpu":
+        parts = 1  # its devices share one memory
+    snapshot, free = -(-engine.tree_bytes(program.params) // parts), free_memory()
     ring_bytes = chunks.ring_rows(plan) * snapshot * (2 if program.sends else 1)
     lane_bytes = plan.lanes * (2 * snapshot + program.batch_bytes)
     needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)

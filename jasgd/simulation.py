@@ -15,6 +15,7 @@ from jasgd import chunks, engine
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
 from jasgd.lanes import choose_lanes
+from jasgd.layout import Layout
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.plan import plan
 from jasgd.problems.problem import Problem
@@ -73,6 +74,7 @@ def simulate(
     lanes: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
+    layout: Layout | None = None,
     progress: bool | str = False,
 ) -> Run:
     """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
@@ -93,6 +95,7 @@ def simulate(
       resume: a folder for checkpoints while the simulation runs; if it has some of this very simulation, continue there, bit
         for bit. They are removed at the end.
       save_every: seconds of real time between checkpoints.
+      layout: spread lanes, or parameters and snapshots, over several devices; by default all is on one.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -133,10 +136,10 @@ def simulate(
         lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
         chunk_steps = steps_per_chunk(program, schedule, lanes, distinct)
     compiled = plan(schedule, lanes, chunk_steps=chunk_steps, record_versions=distinct)
-    refuse_if_too_large(program, compiled)
-    loop = engine.loop_of(program, compiled)
+    refuse_if_too_large(program, compiled, layout)
+    loop = engine.loop_of(program, compiled, layout=layout)
     recorder = Recorder(metrics, metric_numbers, compiled)
-    state, begin = engine.init(program, compiled), 0
+    state, begin = engine.init(program, compiled, layout=layout), 0
     if saved is None:
         recorder.start(state)
     else:

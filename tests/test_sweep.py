@@ -175,11 +175,6 @@ def test_every_run_equals_simulate(case):
     swept_and_alone(PROBLEM, rule, schedule, grid=grid, seeds=[0, 3])
 
 
-def test_the_largest_seed_is_a_seed():
-    """Seeds are 32 bits wide."""
-    swept_and_alone(PROBLEM, optax.sgd, SCHEDULE, grid=RATE, seeds=[2**32 - 1, 7])
-
-
 def test_without_a_grid_there_are_only_seeds():
     """A finished rule; seeds as a number are the first ones."""
     result = sweep(rule=optax.sgd(0.1), seeds=3)
@@ -232,57 +227,52 @@ def test_the_starting_point_is_drawn_from_the_key_of_the_seed():
     np.testing.assert_array_equal(start.isel(learning_rate=0), start.isel(learning_rate=1))
 
 
-def test_a_given_start_is_that_of_all_runs():
-    """Parameters in place of the problem's own."""
-    params = np.linspace(-1, 1, 6, dtype=np.float32)
-    result = swept_and_alone(PROBLEM, optax.sgd, SCHEDULE, grid=RATE, seeds=[0, 1], params=params)
-    np.testing.assert_allclose(result["loss"].isel(version=0), PROBLEM.metrics(params)["loss"], rtol=2 * EPS)
-
-
 GRID = {"learning_rate": [0.01, 0.03, 0.1, 0.2, 0.3]}
-SEEDS = [4, 9]
+SEEDS = [4, 2**32 - 1]
+TEN = {"seeds": SEEDS, "every": 5, "runs_at_once": 10}  # five points times two seeds at once: compiled once
 
 
 @pytest.fixture(scope="module")
 def reference():
-    """Five points times two seeds, all together."""
-    return sweep(grid=GRID, seeds=SEEDS, runs_at_once=10)
+    """Step sizes times seeds, all together."""
+    return sweep(grid=GRID, **TEN)
+
+
+def test_all_together_is_simulate(reference):
+    """Plain SGD; seeds are 32 bits wide."""
+    assert_runs_alone(reference, PROBLEM, optax.sgd, SCHEDULE, grid=GRID, seeds=SEEDS, every=5)
+
+
+def test_a_given_start_is_that_of_all_runs():
+    """Parameters in place of the problem's own."""
+    params = np.linspace(-1, 1, 6, dtype=np.float32)
+    result = swept_and_alone(PROBLEM, optax.sgd, SCHEDULE, grid=GRID, params=params, **TEN)
+    np.testing.assert_allclose(result["loss"].isel(version=0), PROBLEM.metrics(params)["loss"], rtol=2 * EPS)
 
 
 @pytest.mark.parametrize(("runs_at_once", "together"), [(1, 1), (2, 2), (3, 3), (5, 5), (None, 5)])
 def test_the_result_does_not_depend_on_how_many_run_together(runs_at_once, together, reference, watched):
     """Strips of one seed, several seeds, and portions that do not divide the runs."""
-    result = sweep(grid=GRID, seeds=SEEDS, runs_at_once=runs_at_once)
+    result = sweep(grid=GRID, **{**TEN, "runs_at_once": runs_at_once})
     assert set(watched.together) == {together}
     assert set(result.variables) == set(reference.variables)
     for name in result.variables:
         np.testing.assert_allclose(result[name], reference[name], **CLOSE, err_msg=name)
 
 
-def test_all_together_is_simulate(reference):
-    """What the others are compared with: plain SGD, step sizes times seeds."""
-    assert_runs_alone(reference, PROBLEM, optax.sgd, SCHEDULE, grid=GRID, seeds=SEEDS)
-
-
 def test_values_that_change_the_structure_become_groups_of_their_own(watched):
     """A step size of zero, momentum or none, strings and bools, in a list of points."""
 
-    def rule(learning_rate, momentum, moves, kind):
-        return optax.sgd(learning_rate, momentum=momentum if moves else None, nesterov=kind == "nesterov")
+    def rule(learning_rate, kind, nesterov):
+        return optax.sgd(learning_rate, momentum={"plain": None, "heavy": 0.9}[kind], nesterov=nesterov)
 
-    table = [
-        (0.0, 0.0, False, "plain"),
-        (0.1, 0.0, False, "plain"),
-        (0.1, 0.9, True, "plain"),
-        (0.2, 0.5, True, "plain"),
-        (0.1, 0.9, True, "nesterov"),
-    ]
+    table = [(0.0, "plain", False), (0.1, "plain", False), (0.1, "heavy", True), (0.2, "heavy", True)]
     grid = [dict(zip(inspect.signature(rule).parameters, values, strict=True)) for values in table]
     result = swept_and_alone(PROBLEM, rule, SCHEDULE, grid=grid, seeds=[0])
-    assert sorted(watched.groups) == [1, 1, 1, 2]
+    assert sorted(watched.groups) == [1, 1, 2]
     assert result["loss"].dims == ("point", "seed", "version")
-    assert result["kind"].values.tolist() == ["plain"] * 4 + ["nesterov"]
-    assert result["moves"].dtype == bool
+    assert result["kind"].values.tolist() == ["plain", "plain", "heavy", "heavy"]
+    assert result["nesterov"].dtype == bool
     assert len(np.unique(result["loss"].isel(point=0))) == 1
 
 
@@ -361,10 +351,9 @@ def test_a_schedule_may_end_many_chunks_before_another(stacked):
 
 
 def test_gathered_rounds_of_different_lengths_share_a_batch(stacked):
-    """Rounds of two, of three, of one, and of weights that differ, side by side and in portions."""
+    """Rounds of two, of one, and of weights and numbers that differ, side by side."""
     schedules = {
         "two": jasgd.protocols.rennala(RANDOM_FLEET, 40, batch=2),
-        "three": jasgd.protocols.rennala(FLEET, 27, batch=3, seed=1),
         "one": jasgd.protocols.asynchronous(FLEET, 40),
         "weights": jasgd.protocols.malenia(FLEET, 12),
     }
@@ -379,10 +368,7 @@ def test_gathered_rounds_of_different_lengths_share_a_batch(stacked):
         run = together.sel(name=name, seed=1).isel(learning_rate=0).sel(version=history["version"])
         np.testing.assert_allclose(run["loss"], history["loss"], **CLOSE, err_msg=name)
         np.testing.assert_array_equal(run["time"], history["time"])
-    portions = sweep(schedule=schedule, grid=grid, seeds=[0, 1], runs_at_once=2)
-    np.testing.assert_allclose(portions["grad_norm"], together["grad_norm"], **CLOSE)
-    assert stacked.groups == [8, 8]
-    assert set(stacked.together) == {8, 2}
+    assert stacked.groups == [6]
 
 
 def test_a_rule_that_sees_every_row_on_several_schedules(stacked):
@@ -408,22 +394,29 @@ def broken_between(run):
     return tuple(map(int, found.groups())) if found else None
 
 
+def assert_same_until_overflow(got, expected):
+    """Close up to where squares overflow: whether that is infinite or NaN depends on how products are fused."""
+    sane = np.abs(expected) < 1e15
+    assert sane.any()
+    np.testing.assert_allclose(np.asarray(got)[sane], expected[sane], **CLOSE)
+
+
 @pytest.fixture(scope="module")
 def wild():
     """Three of five step sizes are far too large."""
-    return sweep(grid=WILD, seeds=2, every=5)
+    return sweep(grid=WILD, **TEN)
 
 
 def test_a_diverging_run_is_nan_from_the_record_that_simulate_names(wild):
     """``diverged_at`` is the last version of simulate's history; before it, metrics are those of simulate."""
-    for rate, seed in itertools.product(WILD["learning_rate"], (0, 1)):
+    for rate, seed in itertools.product(WILD["learning_rate"], SEEDS):
         run = alone(PROBLEM, optax.sgd, SCHEDULE, {"learning_rate": rate}, seed, every=5)
         mine, history = wild.sel(learning_rate=rate, seed=seed), run.history
         assert bool(mine["diverged"]) == run.diverged == (rate > 1)
         assert int(mine["diverged_at"]) == (history["version"][-1] if run.diverged else -1)
         kept = len(history["version"]) - run.diverged
         for name in ("loss", "grad_norm", "gap"):
-            np.testing.assert_allclose(mine[name][:kept], history[name][:kept], **CLOSE)
+            assert_same_until_overflow(mine[name][:kept], history[name][:kept])
             assert mine[name][kept:].isnull().all()
     found = wild["diverged_at"].isel(seed=0).values.tolist()
     assert found[4] < found[2] < found[1] < UPDATES
@@ -431,7 +424,7 @@ def test_a_diverging_run_is_nan_from_the_record_that_simulate_names(wild):
 
 def test_a_diverging_run_leaves_its_neighbours_as_they_are(wild):
     """The same bits beside tame runs, from the same program."""
-    tame = sweep(grid={"learning_rate": [0.05, 0.2, 0.3, 0.1, 0.4]}, seeds=2, every=5)
+    tame = sweep(grid={"learning_rate": [0.05, 0.2, 0.3, 0.1, 0.4]}, **TEN)
     for rate in (0.05, 0.1):
         np.testing.assert_array_equal(tame["loss"].sel(learning_rate=rate), wild["loss"].sel(learning_rate=rate))
 
@@ -448,7 +441,7 @@ def test_divergence_at_times_is_that_of_the_versions():
             kept = int(np.count_nonzero(version <= low))
             assert int(mine["diverged_at"]) == version[version >= high].min()
         assert bool(mine["diverged"]) == run.diverged
-        np.testing.assert_allclose(mine["loss"][:kept], run.history["loss"][:kept], **CLOSE)
+        assert_same_until_overflow(mine["loss"][:kept], run.history["loss"][:kept])
         assert mine["loss"][kept:].isnull().all()
 
 
@@ -728,10 +721,8 @@ def test_best_has_the_smallest_median_over_the_seeds():
     chosen = jasgd.results.best(data, over="rate")
     assert chosen["rate"].dims == ("momentum",)
     assert chosen["rate"].values.tolist() == [0.1, 0.2]
-    assert chosen["loss"].isel(version=-1).transpose("momentum", "seed").values.tolist() == [
-        [1.0, 2.0, 9.0],
-        [2.0, 2.5, 3.0],
-    ]
+    last = chosen["loss"].isel(version=-1).transpose("momentum", "seed")
+    assert last.values.tolist() == [[1.0, 2.0, 9.0], [2.0, 2.5, 3.0]]
     assert set(chosen.data_vars) == set(data.data_vars)
     both = jasgd.results.best(data, over=["rate", "momentum"])
     assert (float(both["rate"]), float(both["momentum"])) == (0.1, 0.0)
@@ -808,7 +799,7 @@ def test_a_band_counts_diverged_runs_as_infinite():
     assert jasgd.results.band(values, over="version")["median"].dims == ("seed",)
     mostly = jasgd.results.band(xarray.DataArray([NAN, NAN, NAN, 1.0, 2.0], dims="seed"))
     assert [float(mostly[name]) for name in ("low", "median", "high")] == [2.0, np.inf, np.inf]
-    with pytest.raises(ValueError, match="`inner` must lie between 0 and 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"`inner` must lie between 0 and 1, got 1\.5"):
         jasgd.results.band(values, inner=1.5)
 
 
@@ -956,7 +947,7 @@ def test_batches_hold_every_run_and_little_else(points, seeds, most, devices):
     # Of each seed as few strips as possible, of all strips as few batches; what is repeated is less than one run per strip
     # and less than one batch of strips.
     fewest = seeds * -(-points // min(most, points))
-    different = len({tuple(run.point for run in strip) + (strip[0].seed,) for strip in strips})
+    different = len({(strip[0].seed, *(run.point for run in strip)) for strip in strips})
     assert different == fewest
     assert different * width.of_seed - len(runs) < fewest
     assert len(batches) == -(-fewest // (width.seeds * devices))
