@@ -81,13 +81,22 @@ class Checkpoints:
         self._manager.save(max(self._manager.all_steps(), default=-1) + 1, args=args.Composite(**parts))
         self._last = time.monotonic()
 
-    def close(self, *, done: bool = False) -> None:
-        """Wait until all is written; once the computation is done, checkpoints are of no use any more."""
+    def remove(self) -> None:
+        """All of them: once the computation is done they are of no use any more."""
         self._manager.wait_until_finished()
-        if done:
-            for step in self._manager.all_steps():
-                self._manager.delete(step)
+        for step in self._manager.all_steps():
+            self._manager.delete(step)
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        self._manager.wait_until_finished()
         self._manager.close()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class _ForeignError(ValueError):

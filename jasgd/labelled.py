@@ -8,6 +8,7 @@ import numpy as np
 from jasgd.batches import Run
 from jasgd.grid import Grid
 from jasgd.records import record_points
+from jasgd.results import labels
 
 if TYPE_CHECKING:
     import xarray
@@ -26,8 +27,6 @@ def sweep_dataset(
     times: Any,
 ) -> "xarray.Dataset":
     """All runs, point after point and seed after seed, as one dataset."""
-    import xarray
-
     axis = _axis(runs, times)
     names = list(found[0][0])
     columns = {name: np.full((len(runs), len(axis)), np.nan, found[0][0][name].dtype) for name in names}
@@ -63,7 +62,7 @@ def sweep_dataset(
     other, column = ("time", seconds) if times is None else ("version", versions)
     alike = np.array_equal(column, np.broadcast_to(column[0], column.shape), equal_nan=other == "time")
     coords[other] = ((along,), column[0], {"units": units[other]}) if alike else labelled(other, column)
-    return xarray.Dataset(variables, coords, dict(attributes))
+    return labels().Dataset(variables, coords, dict(attributes))
 
 
 def _axis(runs: Sequence[Run], times: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -145,7 +146,7 @@ def simulate(
     else:
         state, begin = unflat("state", state, saved[1]), saved[0]["next_chunk"]
         recorder.restore(saved[1])
-    with progress_bar(len(schedule), progress) as bar:
+    with progress_bar(len(schedule), progress) as bar, checkpoints or nullcontext():
         for chunk in range(begin, compiled.chunks):
             state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
@@ -156,8 +157,8 @@ def simulate(
                 checkpoints.save(settings, {**flat("state", state), **recorder.arrays()})
         else:
             recorder.finish()
-    if checkpoints is not None:
-        checkpoints.close(done=True)
+        if checkpoints is not None:
+            checkpoints.remove()
     history, diverged, message = recorder.result(versions, record_times)
     jax.block_until_ready(state.params)
     return Run(

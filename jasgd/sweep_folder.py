@@ -102,7 +102,7 @@ class SweepFolder:
 
 
 def _read(path: Path) -> dict[str, Found]:
-    with np.load(path) as file:
+    with open(path, "rb") as content, np.load(content) as file:
         columns = {name.removeprefix("metric:"): file[name] for name in file.files if name.startswith("metric:")}
         finite = file["finite"]
         return {

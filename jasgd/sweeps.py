@@ -22,7 +22,7 @@ from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.progress import progress_bar
 from jasgd.records import record_points
-from jasgd.results import provenance
+from jasgd.results import labels, provenance
 from jasgd.schedule import Schedule
 from jasgd.simulation import check_metrics, check_params, check_simulation, split_key
 from jasgd.store import Store
@@ -85,6 +85,7 @@ def sweep(
       >>> dict(result["loss"].sizes)
       {'learning_rate': 2, 'seed': 3, 'version': 3}
     """
+    labels()  # needed at the end; better missed at the beginning
     points, seed_list = grid_of(grid), _seeds(seeds)
     require_used(points, {"problem": problem, "rule": rule, "schedule": schedule})
     devices = list(jax.local_devices() if devices is None else devices)

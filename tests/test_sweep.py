@@ -283,7 +283,7 @@ def test_a_metric_may_be_whole_or_boolean():
         return {**PROBLEM.metrics(x), "negative": jnp.sum(x < 0), "first": x[0] > 1}
 
     problem = dataclasses.replace(PROBLEM, metrics=metrics)
-    swept_and_alone(problem, optax.sgd, SCHEDULE, grid=RATE, seeds=[0])
+    swept_and_alone(problem, optax.sgd, SCHEDULE, grid=GRID, **TEN)
 
 
 def test_problems_that_record_different_metrics():
@@ -351,10 +351,9 @@ def test_a_schedule_may_end_many_chunks_before_another(stacked):
 
 
 def test_gathered_rounds_of_different_lengths_share_a_batch(stacked):
-    """Rounds of two, of one, and of weights and numbers that differ, side by side."""
+    """Rounds of two, and rounds of weights and numbers that differ, side by side."""
     schedules = {
         "two": jasgd.protocols.rennala(RANDOM_FLEET, 40, batch=2),
-        "one": jasgd.protocols.asynchronous(FLEET, 40),
         "weights": jasgd.protocols.malenia(FLEET, 12),
     }
 
@@ -368,7 +367,7 @@ def test_gathered_rounds_of_different_lengths_share_a_batch(stacked):
         run = together.sel(name=name, seed=1).isel(learning_rate=0).sel(version=history["version"])
         np.testing.assert_allclose(run["loss"], history["loss"], **CLOSE, err_msg=name)
         np.testing.assert_array_equal(run["time"], history["time"])
-    assert stacked.groups == [6]
+    assert stacked.groups == [4]
 
 
 def test_a_rule_that_sees_every_row_on_several_schedules(stacked):
@@ -557,7 +556,7 @@ def test_only_what_is_recorded_counts(planned):
     assert sweep(grid=RATE, every=30)["version"].values.tolist() == [0, 30, 60, 90, 100]
 
 
-def test_a_sweep_survives_the_disk(tmp_path, wild):
+def test_a_sweep_survives_the_disk(tmp_path, wild, planned):
     """Labels, strings, bools, NaN, units and provenance are the same after saving and loading."""
 
     def rule(kind, nesterov):
@@ -751,22 +750,21 @@ def test_diverged_runs_lose():
 
 
 def test_best_of_a_sweep_that_diverges(wild):
-    """The large step sizes are not chosen; a list of points is chosen from as well."""
+    """The large step sizes are not chosen."""
     assert float(jasgd.results.best(wild, over="learning_rate")["learning_rate"]) == 0.1
-    listed = sweep(grid=[{"learning_rate": 1e9}, {"learning_rate": 0.1}, {"learning_rate": 0.001}], seeds=2)
-    chosen = jasgd.results.best(listed, over="point")
-    assert float(chosen["learning_rate"]) == 0.1
+
+
+def test_best_of_a_list_of_points():
+    """All names of the best point are chosen together."""
+    data = losses([[3.0, 3.0], [1.0, 2.0], [NAN, NAN]], ("point", "seed"), seed=[0, 1])
+    data = data.assign_coords(learning_rate=("point", [0.1, 0.2, 9.0]), kind=("point", ["a", "b", "c"]))
+    chosen = jasgd.results.best(data, over="point")
+    assert (float(chosen["learning_rate"]), str(chosen["kind"].values)) == (0.2, "b")
     assert chosen["loss"].dims == ("seed", "version")
 
 
 def test_best_takes_the_last_record_of_every_run():
     """Runs that end earlier than others have not diverged: each counts at its own end."""
-
-    def schedule(updates):
-        return jasgd.protocols.asynchronous(FLEET, updates)
-
-    data = sweep(schedule=schedule, grid={"learning_rate": [1e-4, 0.2], "updates": [50, 100]}, seeds=2)
-    assert jasgd.results.best(data, over="learning_rate")["learning_rate"].values.tolist() == [0.2, 0.2]
     drawn = sweep(schedule=_until, grid={"learning_rate": [1e-4, 0.2]}, seeds=3)
     assert float(jasgd.results.best(drawn, over="learning_rate")["learning_rate"]) == 0.2
 
