@@ -33,19 +33,34 @@ class Shared:
     own: Any
 
     @classmethod
-    def of(cls, trees: Sequence[Any]) -> "Shared":
-        """One tree per run; leaves that are equal in all of them are kept once."""
+    def of(cls, trees: Sequence[Any], differ: Sequence[bool]) -> "Shared":
+        """One tree per run; of every leaf, whether the runs differ in it."""
         leaves, structure = zip(*map(jax.tree.flatten, trees), strict=True)
-        columns = list(zip(*leaves, strict=True))
-        shared = [all(leaf is column[0] or _equal(leaf, column[0]) for leaf in column[1:]) for column in columns]
-        pairs = list(zip(columns, shared, strict=True))
-        same = [column[0] if together else None for column, together in pairs]
-        own = [None if together else np.stack([np.asarray(leaf) for leaf in column]) for column, together in pairs]
+        columns = list(zip(zip(*leaves, strict=True), differ, strict=True))
+        same = [None if own else column[0] for column, own in columns]
+        own = [_stacked(column) if own else None for column, own in columns]
         return cls(same=structure[0].unflatten(same), own=structure[0].unflatten(own))
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return np.array_equal(np.asarray(one), np.asarray(other), equal_nan=False)
+def _stacked(column: Sequence[Any]) -> Any:
+    return jnp.stack(column) if _is_key(column[0]) else np.stack([np.asarray(leaf) for leaf in column])
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def differences(trees: Sequence[Any]) -> list[bool]:
+    """For every leaf of trees of one structure, whether it is another one in some of them."""
+    first, *others = (jax.tree.leaves(tree) for tree in trees)
+    return [
+        any(leaf is not other[i] and not np.array_equal(_plain(leaf), _plain(other[i])) for other in others)
+        for i, leaf in enumerate(first)
+    ]
 
 
 def mesh_of(devices: Sequence[jax.Device]) -> Mesh:

@@ -28,6 +28,7 @@ class Prepared:
     init: Program
     rule_init: Program
     metrics: Program
+    metric_names: tuple[str, ...]
     init_numbers: dict[str, list[jax.Array]]
     metric_numbers: list[jax.Array]
 
@@ -87,6 +88,11 @@ class Group:
             sends=self.program.sends,
         )
         self._kept: dict[int, Shared] = {}
+        prepared = list({id(run.prepared): run.prepared for run in runs}.values())
+        # Of the whole group, so that all its batches are computed by one program.
+        self._numbers = batch.differences([p.program.numbers for p in prepared])
+        self._init_numbers = batch.differences([p.init_numbers for p in prepared])
+        self._metric_numbers = batch.differences([p.metric_numbers for p in prepared])
 
     def by_seed(self) -> list[list[Run]]:
         """The runs of each seed."""
@@ -99,13 +105,27 @@ class Group:
         """The plan of a run's schedule."""
         return self._plans[id(run.schedule)]
 
+    def numbers(self, runs: Sequence[Run]) -> Shared:
+        """The numbers of the programs of the loop."""
+        return Shared.of([run.prepared.program.numbers for run in runs], self._numbers)
+
+    def init_numbers(self, runs: Sequence[Run]) -> Shared:
+        """Those of the programs that make the starting points."""
+        return Shared.of([run.prepared.init_numbers for run in runs], self._init_numbers)
+
+    def metric_numbers(self, runs: Sequence[Run]) -> Shared:
+        """Those of the metrics."""
+        return Shared.of([run.prepared.metric_numbers for run in runs], self._metric_numbers)
+
     def chunk(self, runs: Sequence[Run], index: int, mesh: Mesh) -> Shared:
         """One chunk of the runs, on the devices."""
         if not self.shared:
             stacked = chunks.stacked_chunks(self.loop, [self.plan_of(run) for run in runs], index, self.rows)
-            return batch.place(Shared.of(stacked), mesh)
+            differ = [name != "steps" for name, part in sorted(stacked[0].items()) for _ in jax.tree.leaves(part)]
+            return batch.place(Shared.of(stacked, differ), mesh)
         if index not in self._kept:
-            made = batch.place(Shared.of([chunks.chunk_arrays(self.loop, self.plan_of(runs[0]), index)]), mesh)
+            chunk = chunks.chunk_arrays(self.loop, self.plan_of(runs[0]), index)
+            made = batch.place(Shared.of([chunk], [False] * len(jax.tree.leaves(chunk))), mesh)
             if self.chunks * engine.tree_bytes(made.same) > _CACHED_CHUNKS:
                 return made
             self._kept[index] = made
@@ -141,13 +161,13 @@ class Width:
         return self.seeds * self.of_seed
 
     @classmethod
-    def at_most(cls, runs: int, group: Group) -> "Width":
+    def at_most(cls, runs: int, group: Group, devices: int) -> "Width":
         """Up to so many; first runs of one seed, as they share their samples, all in portions of nearly equal size."""
         by_seed = group.by_seed()
         most = max(map(len, by_seed))
         of_seed = _even(most, runs)
         strips = sum(-(-len(mine) // of_seed) for mine in by_seed)
-        return cls(seeds=_even(strips, max(1, runs // of_seed)), of_seed=of_seed)
+        return cls(seeds=_even(-(-strips // devices), max(1, runs // of_seed)), of_seed=of_seed)
 
 
 def _even(count: int, most: int) -> int:
@@ -179,8 +199,8 @@ class Batch:
         self.init_keys, self.job_keys = (
             batch.PerSeed(tree=keys) for keys in jax.device_put(_keys(key, seeds), self._shared)
         )
-        self.numbers = batch.place(Shared.of([run.prepared.program.numbers for run in self.runs]), self.mesh)
-        self.metric_numbers = batch.place(Shared.of([run.prepared.metric_numbers for run in self.runs]), self.mesh)
+        self.numbers = batch.place(group.numbers(self.runs), self.mesh)
+        self.metric_numbers = batch.place(group.metric_numbers(self.runs), self.mesh)
         self.state: engine.State | None = None
         self.next_chunk = 0
         records = max(len(run.versions) for run in self.runs)
@@ -190,7 +210,7 @@ class Batch:
 
     def begin(self) -> None:
         """The state at version 0."""
-        numbers = batch.place(Shared.of([run.prepared.init_numbers for run in self.runs]), self.mesh)
+        numbers = batch.place(self.group.init_numbers(self.runs), self.mesh)
         like = jax.device_put(np.zeros(len(self.runs), bool), self._shared)
         self.state = batch.init(self.group.start, self.mesh, numbers, self.init_keys, like)
         self._record(-1)

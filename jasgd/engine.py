@@ -100,13 +100,20 @@ class Traced:
     batch_bytes: int
 
 
-def traced(problem: Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array) -> Traced:
-    """Trace a problem's sample and gradient and a rule's update."""
+def traced(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    params: optax.Params,
+    key: jax.Array,
+    *,
+    lift_numbers: bool = False,
+) -> Traced:
+    """Trace a problem's sample and gradient and a rule's update; on request problems that differ in numbers are alike."""
     rule_state = rule.init(params)
     worker = jax.ShapeDtypeStruct((), jnp.int32)
-    sample, sample_numbers = trace(problem.sample, key, worker)
+    sample, sample_numbers = trace(problem.sample, key, worker, lift_numbers=lift_numbers)
     batch = jax.eval_shape(problem.sample, key, worker)
-    gradient, gradient_numbers = trace(problem.gradient, params, batch)
+    gradient, gradient_numbers = trace(problem.gradient, params, batch, lift_numbers=lift_numbers)
     gradients = jax.eval_shape(problem.gradient, params, batch)
     _require_alike(gradients, params)
     program, rule_numbers, asked = trace_rule(rule, params)
@@ -154,7 +161,7 @@ def _require_alike(gradients: Any, params: Any) -> None:
 
 def tree_bytes(tree: Any) -> int:
     """Bytes of all arrays of a tree."""
-    return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def init(program: Traced, plan: Plan, *, layout: Layout | None = None) -> State:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 
 Value = float | int | bool | str
 Point = Mapping[str, Value]
+
+RESERVED = frozenset({"seed", "version", "time", "record", "point", "diverged", "diverged_at"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,8 @@ def grid_of(grid: Mapping[str, Sequence[Value]] | Sequence[Point] | None) -> Gri
     """
     if grid is None:
         return Grid(points=[{}], dims={}, coords={})
+    if isinstance(grid, str) or not isinstance(grid, Mapping | Sequence):
+        raise ValueError(f"`grid` must map names to lists of values, or be a list of such points, got {grid!r}.")
     if isinstance(grid, Mapping):
         values = {name: _values(name, column) for name, column in grid.items()}
         points = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
@@ -47,9 +52,11 @@ def grid_of(grid: Mapping[str, Sequence[Value]] | Sequence[Point] | None) -> Gri
             dims={name: len(column) for name, column in values.items()},
             coords={name: (name, column) for name, column in values.items()},
         )
+    if not all(isinstance(point, Mapping) for point in grid):
+        raise ValueError(f"a `grid` that is a list must hold points, such as {{'learning_rate': 0.1}}, got {grid!r}.")
     listed = [dict(point) for point in grid]
-    if not listed or any(point.keys() != listed[0].keys() for point in listed):
-        raise ValueError("a `grid` that is a list must hold at least one point, and all with the same names.")
+    if not listed or not listed[0] or any(point.keys() != listed[0].keys() for point in listed):
+        raise ValueError("a `grid` that is a list must hold at least one point, and all with the same names, at least one.")
     columns = {name: _values(name, [point[name] for point in listed], repeats=True) for name in listed[0]}
     return Grid(
         points=[dict(zip(columns, point, strict=True)) for point in zip(*columns.values(), strict=True)],
@@ -59,25 +66,28 @@ def grid_of(grid: Mapping[str, Sequence[Value]] | Sequence[Point] | None) -> Gri
 
 
 def _values(name: str, column: Any, *, repeats: bool = False) -> list[Value]:
-    if name in ("seed", "version", "time", "record", "point"):
+    if name in RESERVED:
         raise ValueError(f"`grid` cannot have a dimension called {name!r}; that name is taken in the result.")
-    if isinstance(column, str) or not hasattr(column, "__iter__"):
+    if isinstance(column, str) or not hasattr(column, "__iter__") or np.ndim(column) != 1:
         raise ValueError(f"`grid` must map {name!r} to a list of values, got {column!r}.")
-    values = [value.item() if isinstance(value, np.generic) or hasattr(value, "item") else value for value in column]
+    values = [value.item() if hasattr(value, "item") else value for value in column]
     wrong = [value for value in values if not isinstance(value, float | int | bool | str)]
     if wrong or not values:
         raise ValueError(f"`grid` must map {name!r} to numbers, at least one, got {wrong[0] if wrong else values!r}.")
+    if len({str if isinstance(value, str) else bool if isinstance(value, bool) else float for value in values}) > 1:
+        raise ValueError(f"`grid` must map {name!r} to values of one kind, numbers or words, got {values!r}.")
     if not repeats and len(set(values)) < len(values):
         raise ValueError(f"`grid` has a value twice among those of {name!r}: {values}.")
     return values
 
 
 def names_asked_for(maker: Any) -> frozenset[str]:
-    """The keyword names that a factory accepts; none if it is no function."""
+    """The keyword names that a factory accepts and has not been given; none if it is no function."""
     if not callable(maker):
         return frozenset()
+    given = maker.keywords if isinstance(maker, functools.partial) else {}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(p.name for p in inspect.signature(maker).parameters.values() if p.kind in kinds)
+    return frozenset(p.name for p in inspect.signature(maker).parameters.values() if p.kind in kinds and p.name not in given)
 
 
 def make(maker: Any, point: Point, **others: Any) -> Any:

@@ -7,6 +7,7 @@ what is left is compared by structure: the engine compiles once per structure.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -66,29 +67,83 @@ def trace(function: Callable[..., Any], *args: Any, lift_numbers: bool = False) 
       (True, True)
     """
     closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    used = _used(closed.jaxpr)
+    lifted: list[np.ndarray] = []
+    if lift_numbers:
+        closed, lifted = _lifted(closed)
     jaxpr = closed.jaxpr
-    used = _used(jaxpr)
-    lifted_vars: list[jex.Var] = []
-    lifted: list[Any] = []
-
-    def lift(atom: Any) -> Any:
-        if not (lift_numbers and isinstance(atom, jex.Literal) and _is_number(atom)):
-            return atom
-        lifted_vars.append(jex.Var(atom.aval))
-        lifted.append(np.asarray(atom.val, atom.aval.dtype))
-        return lifted_vars[-1]
-
-    eqns = [eqn.replace(invars=[lift(atom) for atom in eqn.invars]) for eqn in jaxpr.eqns]
     jaxpr = jaxpr.replace(
-        constvars=[],
-        invars=[*jaxpr.constvars, *lifted_vars, *jaxpr.invars],
-        eqns=eqns,
-        debug_info=jaxpr.debug_info.with_unknown_names(),
+        constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=jaxpr.debug_info.with_unknown_names()
     )
     out_tree = jax.tree.structure(shapes)
     structure = (str(jaxpr), jax.tree.structure(args), out_tree, tuple(_constants(jaxpr)))
     numbers = [jnp.asarray(value) for value in (*closed.consts, *lifted)]
     return Program(jex.ClosedJaxpr(jaxpr, ()), structure, out_tree, used), numbers
+
+
+def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]:
+    """The same function with its real scalars as first inputs, and these; jitted functions and branches are looked into."""
+    place: dict[int, int] = {}  # of a literal among the numbers
+    values: list[np.ndarray] = []
+
+    def collect(jaxpr: jex.Jaxpr) -> None:
+        for atom in (*(atom for eqn in jaxpr.eqns for atom in eqn.invars), *jaxpr.outvars):
+            if isinstance(atom, jex.Literal) and id(atom) not in place and _is_number(atom):
+                place[id(atom)] = len(values)
+                values.append(np.asarray(atom.val, atom.aval.dtype))
+        for eqn in jaxpr.eqns:
+            for inner in _entered(eqn):
+                collect(inner.jaxpr)
+
+    def run(jaxpr: jex.Jaxpr, consts: Any, numbers: Any, *args: Any) -> list[Any]:
+        known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *args), strict=True))
+
+        def read(atom: Any) -> Any:
+            if not isinstance(atom, jex.Literal):
+                return known[atom]
+            return numbers[place[id(atom)]] if id(atom) in place else atom.val
+
+        for eqn in jaxpr.eqns:
+            inputs, inner = list(map(read, eqn.invars)), _entered(eqn)
+            if eqn.primitive.name == "cond":
+                branches = [functools.partial(run, branch.jaxpr, branch.consts, numbers) for branch in inner]
+                outputs = jax.lax.switch(inputs[0], branches, *inputs[1:])
+            elif inner:
+                outputs = run(inner[0].jaxpr, inner[0].consts, numbers, *inputs)
+            else:
+                outputs = _evaluated(jaxpr, eqn, inputs)
+            known.update(zip(eqn.outvars, outputs, strict=True))
+        return list(map(read, jaxpr.outvars))
+
+    collect(closed.jaxpr)
+
+    def function(consts: Any, numbers: Any, *args: Any) -> list[Any]:
+        return run(closed.jaxpr, consts, numbers, *args)
+
+    whole = jax.make_jaxpr(function)(list(closed.consts), values, *closed.in_avals)
+    if whole.consts:
+        raise RuntimeError("a constant appeared while numbers were taken out of a program. Please report this rule.")
+    return jex.ClosedJaxpr(whole.jaxpr, ()), [*closed.consts, *values]
+
+
+def _evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+    """The results of one equation out of a program."""
+    names = [jex.Var(atom.aval) for atom in eqn.invars]
+    alone = jaxpr.replace(
+        constvars=[],
+        invars=names,
+        outvars=eqn.outvars,
+        eqns=[eqn.replace(invars=names)],
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )
+    return list(jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))(*inputs))
+
+
+def _entered(eqn: jex.JaxprEqn) -> list[jex.ClosedJaxpr]:
+    """Functions inside an equation that are looked into."""
+    if eqn.primitive.name in ("jit", "pjit"):
+        return [eqn.params["jaxpr"]]
+    return list(eqn.params["branches"]) if eqn.primitive.name == "cond" else []
 
 
 def _is_number(literal: jex.Literal) -> bool:

@@ -50,6 +50,20 @@ def provenance(**configuration: Any) -> dict[str, str]:
     }
 
 
+def labels() -> Any:
+    """The library of labelled arrays, or one sentence that says what to install.
+
+    Example:
+      >>> jasgd.results.labels().__name__
+      'xarray'
+    """
+    try:
+        import xarray
+    except ImportError:
+        raise ImportError('labelled results need xarray: pip install "jasgd[experiments]".') from None
+    return xarray
+
+
 def to_dataset(
     history: Mapping[str, np.ndarray], attributes: Mapping[str, str], *, clock: str = "seconds"
 ) -> "xarray.Dataset":
@@ -60,10 +74,7 @@ def to_dataset(
       >>> jasgd.results.to_dataset(history, {})["time"].attrs["units"]
       's'
     """
-    try:
-        import xarray
-    except ImportError:
-        raise ImportError('labelled results need xarray: pip install "jasgd[experiments]".') from None
+    xarray = labels()
     units = {**_UNITS, "time": "s" if clock == "seconds" else "server steps"}
     variables = {name: ("record", np.asarray(column), {"units": units.get(name, "1")}) for name, column in history.items()}
     return xarray.Dataset(variables, attrs=dict(attributes)).set_coords(["version", "time"])
@@ -81,6 +92,31 @@ def save_dataset(dataset: "xarray.Dataset", path: str | os.PathLike[str]) -> Non
     """
     partial = f"{os.fspath(path)}.partial"
     dataset.to_netcdf(partial, engine="h5netcdf")
+    os.replace(partial, path)
+
+
+def save_datasets(
+    datasets: Mapping[str, "xarray.Dataset"], path: str | os.PathLike[str], attributes: Mapping[str, str] | None = None
+) -> None:
+    """Write labelled datasets to the groups of one netCDF file, which appears whole or not at all.
+
+    Args:
+      datasets: one for every group.
+      path: of the file; ``xarray.open_datatree`` opens it.
+      attributes: of the file as a whole.
+
+    Example:
+      >>> import xarray
+      >>> dataset = jasgd.results.to_dataset({"version": [0], "time": [0.0], "loss": [1.0]}, {})
+      >>> jasgd.results.save_datasets({"one": dataset, "two": dataset}, tmp_path / "both.nc")
+      >>> xarray.open_datatree(tmp_path / "both.nc")["two"]["loss"].values
+      array([1.])
+    """
+    xarray = labels()
+    partial = f"{os.fspath(path)}.partial"
+    xarray.Dataset(attrs=dict(attributes or {})).to_netcdf(partial, engine="h5netcdf")
+    for label, dataset in datasets.items():
+        dataset.to_netcdf(partial, group=label, mode="a", engine="h5netcdf")
     os.replace(partial, path)
 
 
@@ -107,14 +143,22 @@ def best(
       0.1
     """
     dims = [over] if isinstance(over, str) else list(over)
-    unknown = [name for name in dims if name not in dataset.dims]
-    if unknown or metric not in dataset:
-        raise ValueError(
-            f"`over` and `metric` must be names of the dataset, got {over!r} and {metric!r}; it has the dimensions "
-            f"{', '.join(map(str, dataset.dims))} and the variables {', '.join(map(str, dataset.data_vars))}."
-        )
     along = "version" if "version" in dataset.dims else "time"
-    score = dataset[metric].isel({along: -1}) if at is None else dataset[metric].sel({along: at})
+    choices = [str(name) for name in dataset.dims if name != along]
+    if not set(dims) <= set(choices) or metric not in dataset:
+        raise ValueError(
+            f"`over` must be out of the dimensions {', '.join(choices)} and `metric` out of the variables "
+            f"{', '.join(map(str, dataset.data_vars))}, got {over!r} and {metric!r}."
+        )
+    if at is not None and at not in dataset[along].values:
+        raise ValueError(f"`at` must be a recorded {along}, such as {dataset[along].values[-1]}, got {at!r}.")
+    score = dataset[metric]
+    if at is not None:
+        score = score.sel({along: at})
+    else:  # every run at its own last record
+        recorded = dataset["time"].notnull().broadcast_like(score)
+        last = recorded.sizes[along] - 1 - recorded.isel({along: slice(None, None, -1)}).argmax(along)
+        score = score.isel({along: last})
     score = score.reset_coords(drop=True).fillna(np.inf)
     if "seed" in score.dims and "seed" not in dims:
         score = score.median("seed")
@@ -136,8 +180,7 @@ def band(values: "xarray.DataArray", *, over: str = "seed", inner: float = 0.5) 
       >>> float(shown["low"]), float(shown["median"]), float(shown["high"])
       (2.0, 3.0, 4.0)
     """
-    import xarray
-
+    xarray = labels()
     if not 0 <= inner <= 1:
         raise ValueError(f"`inner` must lie between 0 and 1, got {inner}.")
     # Not interpolated: the mean of a number and an infinite one says nothing.

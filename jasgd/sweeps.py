@@ -4,6 +4,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 (:mod:`jasgd.batch`). Whatever changes the structure of the program becomes a group of its own.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,13 @@ def sweep(
     points, seed_list = grid_of(grid), _seeds(seeds)
     require_used(points, {"problem": problem, "rule": rule, "schedule": schedule})
     devices = list(jax.local_devices() if devices is None else devices)
+    if not devices:
+        raise ValueError("`devices` must hold at least one device, got an empty list.")
+    whole = isinstance(runs_at_once, int | np.integer) and not isinstance(runs_at_once, bool) and runs_at_once >= 1
+    if runs_at_once is not None and not whole:
+        raise ValueError(f"`runs_at_once` must be a positive whole number, got {runs_at_once!r}.")
     runs = _runs(problem, rule, schedule, points, seed_list, params, key, every, times)
+    _require_alike(runs, points)
     store = None
     if resume is not None and jax.process_index() == 0:
         store = Store(resume, runs, _description(problem, rule, key, every, times), key, every=save_every)
@@ -169,12 +176,15 @@ def _width(
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    listed = list(range(seeds)) if isinstance(seeds, int | np.integer) else [int(seed) for seed in seeds]
-    if not listed or len(set(listed)) < len(listed) or min(listed) < 0 or max(listed) >= 2**32:
+    listed = [seeds] if isinstance(seeds, int | np.integer) else [] if isinstance(seeds, str) else list(np.atleast_1d(seeds))
+    whole = all(isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_) for seed in listed)
+    if whole and isinstance(seeds, int | np.integer):
+        listed = list(range(seeds))
+    if not whole or not listed or len(set(listed)) < len(listed) or min(listed) < 0 or max(listed) >= 2**32:
         raise ValueError(
             f"`seeds` must be a positive number of seeds, or different whole numbers below 2^32, got {seeds!r}."
         )
-    return listed
+    return list(map(int, listed))
 
 
 def _runs(
@@ -215,7 +225,7 @@ def _runs(
                 id(its_rule),
                 id(its_schedule),
             )
-            base = once("problem", None, lambda: _prepared(mine, its_rule, params, key), {}, id(mine))  # noqa: B023
+            base = once("problem", None, lambda: _prepared(mine, its_rule, params, key, callable(problem)), {}, id(mine))  # noqa: B023
             prepared = once("both", None, lambda: _with_rule(base, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
             runs.append(
                 Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)
@@ -233,27 +243,45 @@ def _known(schedule: Any, schedules: list[Schedule]) -> Any:
     return schedule
 
 
+def _require_alike(runs: Sequence[Run], grid: Grid) -> None:
+    """All runs are measured in the same way, and no name of the grid hides a metric."""
+    metrics = {tuple(sorted(run.prepared.metric_names)) for run in runs}
+    if len(metrics) > 1:
+        raise ValueError(
+            f"all problems of a sweep must have the same metrics, got {' and '.join(map(str, sorted(metrics)))}."
+        )
+    hidden = sorted(set(grid.coords) & set(runs[0].prepared.metric_names))
+    if hidden:
+        raise ValueError(f"`grid` cannot have a dimension called {hidden[0]!r}; that is a metric of the problem.")
+    clocks = sorted({run.schedule.clock for run in runs})
+    if len(clocks) > 1:
+        raise ValueError(f"all schedules of a sweep must have the same clock, got {' and '.join(clocks)}.")
+
+
 def _checked(problem: Any, rule: Any, schedule: Any, key: jax.Array, every: int | None, times: Any) -> np.ndarray:
     """The versions to record."""
     check_simulation(problem, rule, schedule, key, every, times, None)
     return np.unique(record_points(schedule, every, times)[0])
 
 
-def _prepared(problem: Problem, rule: optax.GradientTransformation, params: optax.Params | None, key: jax.Array) -> Prepared:
+def _prepared(
+    problem: Problem, rule: optax.GradientTransformation, params: optax.Params | None, key: jax.Array, varies: bool
+) -> Prepared:
     init_key, jobs_key = split_key(key)
     start = problem.init if params is None else lambda _: jax.tree.map(jnp.asarray, params)
     first = start(init_key)
     check_params(first)
     check_metrics(problem, first)
-    program = engine.traced(problem, rule, first, jobs_key)
-    init, init_numbers = trace(start, init_key)
+    program = engine.traced(problem, rule, first, jobs_key, lift_numbers=varies)
+    init, init_numbers = trace(start, init_key, lift_numbers=varies)
     rule_init, rule_numbers = trace(rule.init, first, lift_numbers=True)
-    metrics, metric_numbers = trace(problem.metrics, first)
+    metrics, metric_numbers = trace(problem.metrics, first, lift_numbers=varies)
     return Prepared(
         program=program,
         init=init,
         rule_init=rule_init,
         metrics=metrics,
+        metric_names=tuple(jax.eval_shape(problem.metrics, first)),
         init_numbers={"params": init_numbers, "rule_state": rule_numbers},
         metric_numbers=metric_numbers,
     )
@@ -261,14 +289,9 @@ def _prepared(problem: Problem, rule: optax.GradientTransformation, params: opta
 
 def _with_rule(base: Prepared, rule: optax.GradientTransformation) -> Prepared:
     rule_init, numbers = trace(rule.init, base.program.params, lift_numbers=True)
-    return Prepared(
-        program=engine.with_rule(base.program, rule),
-        init=base.init,
-        rule_init=rule_init,
-        metrics=base.metrics,
-        init_numbers={**base.init_numbers, "rule_state": numbers},
-        metric_numbers=base.metric_numbers,
-    )
+    program = engine.with_rule(base.program, rule)
+    init_numbers = {**base.init_numbers, "rule_state": numbers}
+    return dataclasses.replace(base, program=program, rule_init=rule_init, init_numbers=init_numbers)
 
 
 def _groups(runs: Sequence[Run], devices: Sequence[jax.Device]) -> list[Group]:

@@ -23,8 +23,8 @@ def choose_width(group: Group, key: jax.Array, devices: Sequence[jax.Device], mo
     """
     fit = min(_fitting(group, devices), -(-len(group.runs) // len(devices)), most or len(group.runs))
     if devices[0].platform != "cpu" or most is not None:
-        return Width.at_most(fit, group)
-    tried = sorted({Width.at_most(min(runs, fit), group) for runs in _TRIED}, key=lambda width: width.runs)
+        return Width.at_most(fit, group, len(devices))
+    tried = sorted({Width.at_most(min(runs, fit), group, len(devices)) for runs in _TRIED}, key=lambda width: width.runs)
     gradients = sum(len(run.schedule) for run in group.runs)
     if gradients * seconds_per_delivery(group.program) < _WORTH_MEASURING:
         return tried[min(1, len(tried) - 1)]

@@ -770,9 +770,9 @@ def test_best_takes_the_last_record_of_every_run():
 
 
 BAD_BEST = {
-    "over": ({"over": "momentum"}, "got 'momentum' and 'loss'; it has the dimensions rate, seed, version"),
+    "over": ({"over": "momentum"}, "`over` must be out of the dimensions rate, seed and"),
     "metric": ({"over": "rate", "metric": "accuracy"}, "the variables loss, grad_norm, diverged"),
-    "one of several": ({"over": ["rate", "b1"]}, "`over` and `metric` must be names"),
+    "one of several": ({"over": ["rate", "b1"]}, r"got \['rate', 'b1'\] and 'loss'"),
     "the record itself": ({"over": "version"}, "`over`"),
     "a version that was not recorded": ({"over": "rate", "at": 70}, "`at`"),
 }
@@ -919,8 +919,8 @@ def test_a_grid_is_the_product_of_its_values(data):
 
 def test_numbers_of_arrays_become_plain_numbers():
     """NumPy's and JAX's scalars, whole and not."""
-    grid = grid_of({"a": np.array([1, 2]), "b": jnp.array([0.5]), "c": [np.float32(0.25), np.bool_(True)]})
-    assert grid.points[0] == {"a": 1, "b": 0.5, "c": 0.25}
+    grid = grid_of({"a": np.array([1, 2]), "b": jnp.array([0.5]), "c": [np.float32(0.25)], "d": [np.bool_(True)]})
+    assert grid.points[0] == {"a": 1, "b": 0.5, "c": 0.25, "d": True}
     assert {type(value) for point in grid.points for value in point.values()} == {int, float, bool}
 
 
@@ -934,7 +934,7 @@ def test_batches_hold_every_run_and_little_else(points, seeds, most, devices):
     ]
     group = Group.__new__(Group)
     group.runs = runs
-    width = Width.at_most(most, group)
+    width = Width.at_most(most, group, devices)
     assert 1 <= width.runs <= most
     batches = batches_of(group, width, devices)
     strips = [strip for portion in batches for strip in portion]
