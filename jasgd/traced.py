@@ -1,0 +1,104 @@
+"""A problem and a rule as programs without numbers, and the numbers."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jasgd.extra_args import EXTRA_ARGS, trace_rule
+from jasgd.problems.problem import Problem
+from jasgd.program import Program, trace
+from jasgd.rules.sent import sent_offset
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The arrays that the programs were traced with."""
+
+    sample: list[jax.Array]
+    gradient: list[jax.Array]
+    rule: list[jax.Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traced:
+    """A problem and a rule as programs, and what they need to start."""
+
+    sample: Program
+    gradient: Program
+    rule: Program
+    extra_args: tuple[str, ...]
+    needs_stale_params: bool
+    sends: bool
+    numbers: Numbers
+    params: optax.Params
+    rule_state: optax.OptState
+    batch_bytes: int
+
+
+def traced(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    params: optax.Params,
+    key: jax.Array,
+    *,
+    lift_numbers: bool = False,
+) -> Traced:
+    """Trace a problem's sample and gradient and a rule's update; on request problems that differ in numbers are alike."""
+    rule_state = rule.init(params)
+    worker = jax.ShapeDtypeStruct((), jnp.int32)
+    sample, sample_numbers = trace(problem.sample, key, worker, lift_numbers=lift_numbers)
+    batch = jax.eval_shape(problem.sample, key, worker)
+    gradient, gradient_numbers = trace(problem.gradient, params, batch, lift_numbers=lift_numbers)
+    gradients = jax.eval_shape(problem.gradient, params, batch)
+    _require_alike(gradients, params)
+    program, rule_numbers, asked = trace_rule(rule, params)
+    return Traced(
+        sample=sample,
+        gradient=gradient,
+        rule=program,
+        extra_args=tuple(name for name in EXTRA_ARGS if name in asked),
+        needs_stale_params="stale_params" in asked,
+        sends=sent_offset(rule_state) is not None,
+        numbers=Numbers(sample=sample_numbers, gradient=gradient_numbers, rule=rule_numbers),
+        params=params,
+        rule_state=rule_state,
+        batch_bytes=tree_bytes(batch),
+    )
+
+
+def with_rule(program: Traced, rule: optax.GradientTransformation) -> Traced:
+    """The same problem under another rule."""
+    traced_rule, numbers, asked = trace_rule(rule, program.params)
+    rule_state = rule.init(program.params)
+    return dataclasses.replace(
+        program,
+        rule=traced_rule,
+        extra_args=tuple(name for name in EXTRA_ARGS if name in asked),
+        needs_stale_params="stale_params" in asked,
+        sends=sent_offset(rule_state) is not None,
+        numbers=dataclasses.replace(program.numbers, rule=numbers),
+        rule_state=rule_state,
+    )
+
+
+def _require_alike(gradients: Any, params: Any) -> None:
+    """A gradient has the structure, the shapes and the dtypes of the parameters."""
+    (expected, tree), (got, other) = (jax.tree_util.tree_flatten_with_path(t) for t in (params, gradients))
+    if str(tree) != str(other):
+        raise ValueError(f"the gradient must have the structure of the parameters {tree}, got {other}.")
+    for (path, leaf), (_, gradient) in zip(expected, got, strict=True):
+        if (leaf.shape, leaf.dtype) != (gradient.shape, gradient.dtype):
+            raise ValueError(
+                f"the gradient of params{jax.tree_util.keystr(path)} must be {leaf.dtype}{list(leaf.shape)}, "
+                f"got {gradient.dtype}{list(gradient.shape)}."
+            )
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays of a tree."""
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
