@@ -5,6 +5,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 """
 
 import dataclasses
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from jasgd.widths import choose_width
 if TYPE_CHECKING:
     import xarray
 
+_LOG = logging.getLogger("jasgd")
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
 
 
@@ -76,7 +78,8 @@ def sweep(
     Returns:
       A dataset with a dimension for every name of the grid (or ``point``), ``seed``, and ``version`` or, with ``times``,
       ``time``. From the record on at which the parameters of a run are not finite any more its metrics are NaN;
-      ``diverged`` says so, and ``diverged_at`` at which version.
+      ``diverged`` says so, and ``diverged_at`` at which version. The attribute ``batches``, and the log of the logger
+      ``jasgd``, say how the runs were laid out.
 
     Example:
       >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
@@ -102,7 +105,7 @@ def sweep(
         store = Store(resume, runs, _description(problem, rule, key, every, times), key, every=save_every)
     try:
         with progress_bar(sum(len(run.schedule) for run in runs), progress) as bar:
-            found = _compute(runs, key, devices, runs_at_once, store, bar)
+            found, said = _compute(runs, key, devices, runs_at_once, store, bar)
     finally:
         if store is not None:
             store.close()
@@ -112,7 +115,7 @@ def sweep(
         grid={name: values for name, (_, values) in points.coords.items()},
         seeds=seed_list,
         schedules=[{"protocol": s.protocol, **dict(s.arguments)} for s in schedules.values()],
-        devices=len(devices),
+        batches=said,
     )
     return sweep_dataset(runs, [found[run.index] for run in runs], points, seed_list, attributes, times=times)
 
@@ -135,8 +138,9 @@ def _compute(
     runs_at_once: int | None,
     store: Store | None,
     bar: Any,
-) -> dict[int, Found]:
-    """What every run has found, by its index; with several processes each computes some of the batches."""
+) -> tuple[dict[int, Found], list[str]]:
+    """What every run has found, by its index, and how; with several processes each computes some of the batches."""
+    said = []
     found: dict[int, Found] = hosts.from_first({} if store is None else store.done())
     bar.update(sum(len(runs[index].schedule) for index in found))
     for group in _groups(runs, devices):
@@ -147,7 +151,13 @@ def _compute(
         saved = store.running(group, width, len(here), found) if store is not None else None
         first = [] if saved is None else [saved.strips]
         taken = found.keys() | {run.index for strips in first for strip in strips for run in strip}
-        for strips in hosts.mine([*first, *batches_of(group, width, len(here), taken)]):
+        batches = [*first, *batches_of(group, width, len(here), taken)]
+        said.append(
+            f"{len(group.runs)} runs of {group.lanes} lanes in {len(batches)} batches on {len(here)} devices, "
+            f"{width.runs} runs ({width.runs * group.bytes_per_run() / 2**30:.3g} GiB) at a time on each"
+        )
+        _LOG.info("%s", said[-1])
+        for strips in hosts.mine(batches):
             batch = Batch(group, strips, key, here)
             if saved is not None and strips is saved.strips:
                 batch.restore(saved.next_chunk, saved.arrays)
@@ -162,7 +172,7 @@ def _compute(
                     found[index] = result
                     if store is not None:
                         store.add(index, result)
-    return found
+    return found, said
 
 
 def _width(
