@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from jasgd.race import RaceConfig, race
+from jasgd.sweep_command import SweepCommand, sweep_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,14 +22,16 @@ def main() -> None:
         import tyro
     except ImportError:
         sys.exit('the jasgd command needs its extra packages: pip install "jasgd[experiments]"')
-    commands = {"run": RaceConfig, "bench": _Bench}
+    commands = {"run": RaceConfig, "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand], "bench": _Bench}
     description = "Exact simulation of asynchronous SGD with many virtual workers."
     config = tyro.extras.subcommand_cli_from_dict(commands, prog="jasgd", description=description)
-    if not isinstance(config, RaceConfig):
-        raise AssertionError("every command is handled above.")
     try:
+        if isinstance(config, SweepCommand):
+            sys.exit(sweep_command(config))
+        if not isinstance(config, RaceConfig):
+            raise AssertionError("every command is handled above.")
         race(config)
-    except (ValueError, MemoryError, OSError, ImportError) as error:
+    except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:
         sys.exit(f"jasgd: {error}")
     except KeyboardInterrupt:
         sys.exit("jasgd: interrupted.")
