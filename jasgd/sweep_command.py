@@ -1,0 +1,215 @@
+"""The job of ``jasgd sweep``: several sweeps from a configuration, in one or several processes, into one labelled file."""
+
+import contextlib
+import dataclasses
+import os
+import shlex
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jasgd.hosts import from_first
+from jasgd.results import band, best, save_datasets
+from jasgd.sweep_config import read_config, with_line
+from jasgd.sweeps import sweep
+
+if TYPE_CHECKING:
+    import xarray
+
+_LOST_AFTER = 10  # seconds without a sign of life of another process
+_GRACE = 2.0  # seconds that process 0 leaves the others to end
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepCommand:
+    """Simulate the grids and seeds of a configuration. What is finished is kept: the same command goes on after a stop."""
+
+    config: Path
+    """A .toml file, or a .py file with a function sweeps() that returns {label: arguments of jasgd.sweep}."""
+    out: Path | None = None
+    """Folder for the result and for what is needed to go on; by default jasgd-results/NAME OF THE CONFIGURATION."""
+    devices: int | None = None
+    """How many devices of each process to use; by default all, where every core of a CPU counts as one."""
+    save_every: float = 60.0
+    """Seconds of real time between checkpoints."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, if several processes share the work; all need the same configuration."""
+    processes: int | None = None
+    """How many processes there are, with --coordinator."""
+    process: int | None = None
+    """Which of them this one is, from 0, with --coordinator."""
+    distributed: bool = False
+    """Several processes, which find each other by the variables of the cluster (Slurm, MPI and others)."""
+    progress: bool = True
+    """Show a progress bar."""
+
+
+def sweep_command(command: SweepCommand) -> int:
+    """Run the command; returns the exit code. Errors of a single process are the caller's, who prints one sentence.
+
+    Example:
+      >>> config = tmp_path / "two.toml"
+      >>> _ = config.write_text('''
+      ... seeds = 3
+      ... key = 0
+      ... problem = {name = "quadratic", dim = 10}
+      ... fleet = {name = "equal", num_workers = 4}
+      ... [[sweep]]
+      ... label = "asynchronous"
+      ... protocol = {name = "asynchronous", updates = 100}
+      ... rule = {name = "sgd"}
+      ... grid = {learning_rate = [0.01, 0.1]}
+      ... ''')
+      >>> command = SweepCommand(config=config, out=tmp_path / "result", devices=1, progress=False)
+      >>> sweep_command(command)  # doctest: +ELLIPSIS
+                      runs  diverged  best               final loss (median, interquartile band)
+      asynchronous       6         0  learning_rate=0.1  ...
+      0
+    """
+    _check(command)
+    kept = f"what is finished is kept in {_folder(command)}. To go on: {shlex.join(['jasgd', *sys.argv[1:]])}"
+    try:
+        _connect(command)
+        _run(command)
+    except KeyboardInterrupt:
+        return _end(f"interrupted; {kept}", 130)
+    except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:
+        if not jax.distributed.is_initialized():
+            raise
+        if any(word in str(error).lower() for word in ("gloo", "nccl", "coordination", "peer")):
+            return _end(f"another process has ended, so this one ends too ({str(error).splitlines()[0]}); {kept}", 1)
+        return _end(str(error), 1)
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        return _end("this process has failed, see above.", 1)
+    return _leave(0)
+
+
+def _check(command: SweepCommand) -> None:
+    given = [command.coordinator, command.processes, command.process]
+    if any(value is not None for value in given) and (None in given or command.distributed):
+        raise ValueError("give `--coordinator`, `--processes` and `--process` together, or `--distributed` alone.")
+    host, _, port = (command.coordinator or "host:0").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"`--coordinator` must be HOST:PORT, got {command.coordinator!r}.")
+    if command.processes is not None and not 0 <= (command.process or 0) < command.processes:
+        raise ValueError(f"`--process` must lie between 0 and {command.processes - 1}, got {command.process}.")
+    if command.process == 0:  # JAX would crash
+        try:
+            socket.create_server(("", int(port))).close()
+        except OSError as error:
+            raise OSError(f"port {port} of `--coordinator` cannot be used: {error}.") from error
+    if command.devices is not None and command.devices < 1:
+        raise ValueError(f"`--devices` must be a positive number, got {command.devices}.")
+    if not command.save_every >= 0:
+        raise ValueError(f"`--save-every` must not be negative, got {command.save_every}.")
+
+
+def _connect(command: SweepCommand) -> None:
+    """Settings that JAX takes only before it starts."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices that it has
+        jax.config.update("jax_num_cpu_devices", command.devices or cores)
+    if not command.distributed and command.coordinator is None:
+        return
+    # Without these a process whose peer dies aborts with a page of C++, and one that gets SIGTERM does not end.
+    jax.config.update("jax_enable_recoverability", True)
+    jax.config.update("jax_enable_preemption_service", False)
+    # Gloo prints to stdout; only the table belongs there.
+    sys.stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        jax.distributed.initialize(
+            coordinator_address=command.coordinator,
+            num_processes=command.processes,
+            process_id=command.process,
+            heartbeat_timeout_seconds=_LOST_AFTER,
+        )
+    except ValueError as error:
+        raise ValueError(f"the processes cannot find each other ({error}); try `--coordinator`.") from error
+
+
+def _run(command: SweepCommand) -> None:
+    configuration, text = read_config(command.config), command.config.read_text()
+    folder, first = _folder(command), jax.process_index() == 0
+    devices = jax.local_devices()[: command.devices]
+    if command.devices is not None and len(devices) < command.devices:
+        raise ValueError(f"this process has {len(devices)} devices, not {command.devices}.")
+    if from_first((text, len(devices))) != (text, len(devices)):
+        raise ValueError("all processes need the same configuration and as many devices as process 0.")
+    found = {}
+    for number, (label, arguments) in enumerate(configuration.items(), 1):
+        bar = f"{label} ({number} of {len(configuration)})" if first and command.progress else False
+        try:
+            found[label] = sweep(
+                **arguments, devices=devices, resume=folder / label, save_every=command.save_every, progress=bar
+            )
+        except Exception as error:
+            if isinstance(better := with_line(error, command.config), ValueError):
+                raise ValueError(f"{command.config}: {label}: {better}") from error
+            raise
+    if first:
+        path = folder / "results.nc"
+        save_datasets(found, path, {"configuration": text})
+        print(f"{_table(found)}\n\nresult   {path}\nto open  xarray.open_datatree({str(path)!r})", flush=True)
+    from_first(None)  # nobody ends before the result is written
+
+
+def _folder(command: SweepCommand) -> Path:
+    return Path("jasgd-results") / command.config.stem if command.out is None else command.out
+
+
+def _table(found: Mapping[str, "xarray.Dataset"]) -> str:
+    rows = [("", "runs", "diverged", "best", "final loss (median, interquartile band)")]
+    for label, dataset in found.items():
+        dims = [str(dim) for dim in dataset["diverged"].dims if dim != "seed"]
+        chosen = best(dataset, over=dims) if dims else dataset
+        losses = band(_final(chosen))
+        names = [str(name) for name, c in dataset.coords.items() if set(c.dims) & set(dims) and set(c.dims) <= set(dims)]
+        point = ", ".join(f"{name}={_short(chosen[name].item())}" for name in names) or "-"
+        low, median, high = (float(losses[name]) for name in ("low", "median", "high"))
+        if median < np.inf:
+            final = f"{median:.4g} ({low:.4g} to {high:.4g})"
+        else:
+            point, final = "-", "most runs diverge at every point"
+        diverged = dataset["diverged"]
+        rows.append((label, str(diverged.size), str(int(diverged.sum())), point, final))
+    a, b, c, d, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
+    return "\n".join(f"{row[0]:<{a}}  {row[1]:>{b}}  {row[2]:>{c}}  {row[3]:<{d}}  {row[4]}" for row in rows)
+
+
+def _final(dataset: "xarray.Dataset") -> "xarray.DataArray":
+    """Of every run the last loss that it recorded; a schedule that ends earlier than others has fewer versions."""
+    along = "version" if "version" in dataset.dims else "time"
+    loss = dataset["loss"].reset_coords(drop=True)
+    last = loss.sizes[along] - 1 - loss.notnull().isel({along: slice(None, None, -1)}).argmax(along)
+    return loss.isel({along: last}).where(~dataset["diverged"].reset_coords(drop=True))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _end(sentence: str, code: int) -> int:
+    """Say why, and end."""
+    who = f" (process {jax.process_index()})" if jax.distributed.is_initialized() else ""
+    print(f"\njasgd{who}: {sentence}", file=sys.stderr, flush=True)
+    return _leave(code)
+
+
+def _leave(code: int) -> int:
+    """End, process 0 last: JAX aborts the others if it is gone before them."""
+    if jax.distributed.is_initialized():
+        if jax.process_index() == 0:
+            time.sleep(_GRACE)
+        os._exit(code)
+    return code
