@@ -22,15 +22,25 @@ def main() -> None:
         import tyro
     except ImportError:
         sys.exit('the jasgd command needs its extra packages: pip install "jasgd[experiments]"')
-    commands = {"run": RaceConfig, "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand], "bench": _Bench}
+    from jasgd.reproduce import ReproduceCommand, reproduce
+
+    commands = {
+        "run": RaceConfig,
+        "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand],
+        "reproduce": ReproduceCommand,
+        "bench": _Bench,
+    }
     description = "Exact simulation of asynchronous SGD with many virtual workers."
     config = tyro.extras.subcommand_cli_from_dict(commands, prog="jasgd", description=description)
     try:
         if isinstance(config, SweepCommand):
             sys.exit(sweep_command(config))
-        if not isinstance(config, RaceConfig):
+        if isinstance(config, ReproduceCommand):
+            reproduce(config, checkout())
+        elif isinstance(config, RaceConfig):
+            race(config)
+        else:
             raise AssertionError("every command is handled above.")
-        race(config)
     except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:
         sys.exit(f"jasgd: {error}")
     except KeyboardInterrupt:

@@ -4,6 +4,8 @@ With one process, which is the rule, nothing here does anything. JAX's own runti
 (``jax.distributed.initialize``). All take part in every round, so all must make the same calls in the same order.
 """
 
+import contextlib
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -15,6 +17,13 @@ from jasgd.batches import Batch
 from jasgd.labelled import Found
 
 T = TypeVar("T")
+
+
+def use_all_cores(devices: int | None = None) -> None:
+    """Make a device of every core that this process may use, or so many; only matters on a CPU, and before JAX starts."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices that it has
+        jax.config.update("jax_num_cpu_devices", devices or cores)
 
 
 def mine(batches: Sequence[T]) -> Iterator[T]:

@@ -1,6 +1,5 @@
 """The job of ``jasgd sweep``: several sweeps from a configuration, in one or several processes, into one labelled file."""
 
-import contextlib
 import dataclasses
 import os
 import shlex
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jasgd.hosts import from_first
+from jasgd.hosts import from_first, use_all_cores
 from jasgd.results import band, best, save_datasets
 from jasgd.sweep_config import read_config, with_line
 from jasgd.sweeps import sweep
@@ -116,9 +115,7 @@ def _check(command: SweepCommand) -> None:
 
 def _connect(command: SweepCommand) -> None:
     """Settings that JAX takes only before it starts."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(RuntimeError):  # JAX runs already, with the devices that it has
-        jax.config.update("jax_num_cpu_devices", command.devices or cores)
+    use_all_cores(command.devices)
     if not command.distributed and command.coordinator is None:
         return
     # Without these a process whose peer dies aborts with a page of C++, and one that gets SIGTERM does not end.

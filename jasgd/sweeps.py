@@ -163,12 +163,16 @@ def _compute(
                 batch.restore(saved.next_chunk, saved.arrays)
             else:
                 batch.begin()
+            new = sum({run.index: len(run.schedule) for run in batch.runs if run.index not in found}.values())
+            shown = 0
             while batch.advance():
+                bar.update(new * batch.next_chunk // group.chunks - shown)
+                shown = new * batch.next_chunk // group.chunks
                 if store is not None and store.due():
                     store.save(batch, width)
+            bar.update(new - shown)
             for index, result in hosts.gathered(batch):
                 if index not in found:
-                    bar.update(len(runs[index].schedule))
                     found[index] = result
                     if store is not None:
                         store.add(index, result)

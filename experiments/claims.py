@@ -1,0 +1,34 @@
+"""A claim of a paper, measured on a stored result."""
+
+import dataclasses
+from typing import Literal
+
+Verdict = Literal["holds", "does not hold", "not comparable"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is said, where it was read, what we see.
+
+    Attributes:
+      statement: one sentence.
+      mark: how we know that it is said: in the paper, in the authors' code, on their poster, or derived by us.
+      verdict: what we find.
+      evidence: the numbers behind it.
+    """
+
+    statement: str
+    mark: str
+    verdict: Verdict
+    evidence: str
+
+
+def verdict(holds: bool) -> Verdict:
+    """In words."""
+    return "holds" if holds else "does not hold"
+
+
+def table(claims: list[Claim]) -> str:
+    """As Markdown."""
+    rows = [f"| {c.statement} | {c.mark} | **{c.verdict}** | {c.evidence} |" for c in claims]
+    return "\n".join(["| claim | source | verdict | numbers |", "|---|---|---|---|", *rows])
