@@ -30,5 +30,6 @@ def verdict(holds: bool) -> Verdict:
 
 def table(claims: list[Claim]) -> str:
     """As Markdown."""
-    rows = [f"| {c.statement} | {c.mark} | **{c.verdict}** | {c.evidence} |" for c in claims]
+    cells = [[c.statement, c.mark, f"**{c.verdict}**", c.evidence] for c in claims]
+    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
     return "\n".join(["| claim | source | verdict | numbers |", "|---|---|---|---|", *rows])

@@ -55,10 +55,12 @@ def test_the_first_figure_in_small(tmp_path):
     """Its dataset has what the claims need; asynchronous SGD takes its steps in less time."""
     config = dataclasses.replace(figure1.Config().quick(), rounds=10)
     found = figure1.compute(config, tmp_path)
-    assert dict(found["gap"].sizes) == {"method": 3, "model": 2, "gradients": 11}
+    assert dict(found["gap"].sizes) == {"algorithm": 3, "model": 2, "gradients": 11}
     assert np.isfinite(found["gap"]).all()
-    np.testing.assert_allclose(found["steps"].sel(method="asynchronous").isel(gradients=-1), 0.43 * 400)
-    assert (found["time"].sel(method="asynchronous", model="i") <= found["time"].sel(method="minibatch", model="i")).all()
+    np.testing.assert_allclose(found["steps"].sel(algorithm="asynchronous").isel(gradients=-1), 0.43 * 400)
+    assert (
+        found["time"].sel(algorithm="asynchronous", model="i") <= found["time"].sel(algorithm="minibatch", model="i")
+    ).all()
     assert len(figure1.claims(found)) == 4
     figure1.draw(found, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000

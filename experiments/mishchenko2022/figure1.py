@@ -67,9 +67,9 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
 
     loose = jasgd.sweep(
         problem,
-        lambda method: rules[method],
+        lambda algorithm: rules[algorithm],
         asynchronous,
-        grid={"method": list(rules), "model": list(config.models)},
+        grid={"algorithm": list(rules), "model": list(config.models)},
         key=key,
         every=WORKERS,
         resume=folder / "asynchronous",
@@ -96,10 +96,10 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
         steps[0, m] = config.minibatch_step * WORKERS * np.arange(config.rounds + 1)
         for i, method in enumerate(rules, 1):
             taken = adaptive if method == "delay-adaptive" else np.full(len(schedule), rate)
-            gap[i, m] = loose["gap"].sel(method=method, model=model)
+            gap[i, m] = loose["gap"].sel(algorithm=method, model=model)
             seconds[i, m] = schedule.version_time[::WORKERS]
             steps[i, m] = np.concatenate([[0.0], np.cumsum(taken)])[::WORKERS]
-    dims = ("method", "model", "gradients")
+    dims = ("algorithm", "model", "gradients")
     return xarray.Dataset(
         {
             "gap": (dims, gap, {"long_name": "F(x) - F*"}),
@@ -108,7 +108,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
             "predicted": (dims, _decay(config, steps), {"long_name": "decay of the flat directions"}),
             "delay": (("model", "update"), np.array(delays), {"units": "server updates"}),
         },
-        {"method": list(METHODS), "model": list(config.models), "gradients": WORKERS * np.arange(config.rounds + 1)},
+        {"algorithm": list(METHODS), "model": list(config.models), "gradients": WORKERS * np.arange(config.rounds + 1)},
         {name: str(value) for name, value in loose.attrs.items()},
     )
 
@@ -127,8 +127,10 @@ def claims(found: "xarray.Dataset") -> list[Claim]:
     """What the figure is said to show."""
     end = found["gap"].isel(gradients=-1)
     models = [str(model) for model in found["model"].values]
-    slower = {m: float(end.sel(method="minibatch", model=m) / end.sel(method="asynchronous", model=m)) for m in models}
-    factor = {m: float(end.sel(method="delay-adaptive", model=m) / end.sel(method="asynchronous", model=m)) for m in models}
+    slower = {m: float(end.sel(algorithm="minibatch", model=m) / end.sel(algorithm="asynchronous", model=m)) for m in models}
+    factor = {
+        m: float(end.sel(algorithm="delay-adaptive", model=m) / end.sel(algorithm="asynchronous", model=m)) for m in models
+    }
     times = {m: _speedup(found.sel(model=m)) for m in models}
     late = found.isel(gradients=slice(found.sizes["gradients"] // 3, None))
     error = np.abs(late["gap"] / late["predicted"] - 1).max(("gradients", "model"))
@@ -156,17 +158,17 @@ def claims(found: "xarray.Dataset") -> list[Claim]:
             mark="derived by us",
             verdict=verdict(bool((error < 0.05).all())),
             evidence="largest deviation after a third of the gradients: "
-            + _listed({str(m): 100 * float(error.sel(method=m)) for m in found["method"].values}, " %"),
+            + _listed({str(m): 100 * float(error.sel(algorithm=m)) for m in found["algorithm"].values}, " %"),
         ),
     ]
 
 
 def _speedup(found: Any) -> float:
     """How many times sooner asynchronous SGD reaches what minibatch SGD has at its end."""
-    goal = found["gap"].sel(method="minibatch").values[-1]
-    reached = np.flatnonzero(found["gap"].sel(method="asynchronous").values <= goal)
-    at = found["time"].sel(method="asynchronous").values[reached[0]] if len(reached) else np.inf
-    return float(found["time"].sel(method="minibatch").values[-1] / at)
+    goal = found["gap"].sel(algorithm="minibatch").values[-1]
+    reached = np.flatnonzero(found["gap"].sel(algorithm="asynchronous").values <= goal)
+    at = found["time"].sel(algorithm="asynchronous").values[reached[0]] if len(reached) else np.inf
+    return float(found["time"].sel(algorithm="minibatch").values[-1] / at)
 
 
 def _listed(values: dict[str, float], unit: str = "") -> str:
@@ -185,11 +187,11 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
     colours = {"minibatch": "#009e73", "asynchronous": "#0072b2", "delay-adaptive": "#d55e00"}
     figure, ((a, b), (c, d)) = plt.subplots(2, 2, figsize=(10, 7.2), layout="constrained")
     for method, colour in colours.items():
-        curve = one.sel(method=method)
+        curve = one.sel(algorithm=method)
         a.semilogy(curve["gradients"], curve["gap"], color=colour, label=method)
         b.loglog(curve["time"][1:], curve["gap"][1:], color=colour, label=method)
         for model in found["model"].values:
-            line = found.sel(method=method, model=model)
+            line = found.sel(algorithm=method, model=model)
             c.semilogy(line["steps"], line["gap"], color=colour, lw=0.8, label=method if model == shown else None)
     order = np.argsort(found["steps"].values.ravel())
     c.semilogy(
