@@ -22,7 +22,7 @@ def test_the_notebooks_data_come_again():
     np.testing.assert_allclose([matrix[0, 0], target[0]], [0.0348684, 0.7504582], atol=1e-7)
 
 
-@pytest.mark.parametrize("model", {*figure1.MODELS, *figure2.MODELS})
+@pytest.mark.parametrize("model", sorted({*figure1.MODELS, *figure2.MODELS}))
 def test_compute_time_models_have_forty_workers(model):
     """Every model that a figure names."""
     assert fleet(model).num_workers == 40

@@ -149,6 +149,7 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
     axes.set(xscale="log", xlim=(0.1, 4.0), xlabel="largest stable step", ylabel="seconds per gradient")
     ticks = [0.1, 0.2, 0.5, 1.0, 2.0, 4.0]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     axes.legend(frameon=False, fontsize=8, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.supxlabel(
