@@ -128,6 +128,11 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
 
 def _evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
     """The results of one equation out of a program."""
+    if not any(
+        isinstance(parameter, jex.ClosedJaxpr | jex.Jaxpr) or callable(parameter) for parameter in eqn.params.values()
+    ):
+        outputs = eqn.primitive.bind(*inputs, **eqn.params)
+        return list(outputs) if eqn.primitive.multiple_results else [outputs]
     names = [jex.Var(atom.aval) for atom in eqn.invars]
     alone = jaxpr.replace(
         constvars=[],

@@ -319,12 +319,11 @@ def _groups(runs: Sequence[Run], devices: Sequence[jax.Device]) -> list[Group]:
         if len(of_schedule) > 1 and min(map(len, of_schedule.values())) < enough:
             groups.append(Group([run for mine in of_schedule.values() for run in mine], 1))
         else:
-            groups += [Group(mine, _lanes(mine[0], devices)) for mine in of_schedule.values()]
+            groups += [Group(mine, _lanes(mine[0])) for mine in of_schedule.values()]
     return groups
 
 
-def _lanes(run: Run, devices: Sequence[jax.Device]) -> int:
+def _lanes(run: Run) -> int:
     """Gradients of one run that are computed together: those of a round; else the runs themselves fill the device."""
-    del devices
     rounds = gradients_per_round(run.schedule)
     return rounds if rounds > 1 and not run.prepared.program.needs_stale_params else 1
