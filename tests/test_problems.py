@@ -285,6 +285,21 @@ def test_batches_of_least_squares_are_rows_without_replacement():
     assert len(seen) == 6
 
 
+def test_small_batches_of_least_squares_are_equally_likely():
+    """Three out of thirteen, drawn without shuffling all: every ordered pair comes up equally often."""
+    rows = np.arange(13.0)[:, None]
+    problem = problems.least_squares(rows, rows[:, 0], batch=3)
+    draws = 26_000
+    _, drawn = jax.jit(jax.vmap(lambda key: problem.sample(key, 0)))(jax.random.split(KEY, draws))
+    drawn = np.asarray(drawn).astype(int)
+    assert all(len(set(row)) == 3 for row in drawn[:1000].tolist())
+    pairs = np.bincount(drawn[:, 0] * 13 + drawn[:, 2], minlength=169).reshape(13, 13)
+    assert np.trace(pairs) == 0
+    expected = draws / 156
+    chi_squared = float(((pairs[~np.eye(13, dtype=bool)] - expected) ** 2 / expected).sum())
+    assert chi_squared < 155 + 5 * np.sqrt(2 * 155)  # five standard deviations; 155 degrees of freedom
+
+
 @pytest.mark.parametrize(
     ("features", "targets", "batch", "message"),
     [

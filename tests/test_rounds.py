@@ -63,6 +63,24 @@ def test_m_synchronous_is_the_event_loop(made, updates, interrupt, seed, data):
     assert_same(m_synchronous(made, updates, **chosen), papers.m_synchronous(made, updates, **chosen))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    times=st.lists(st.sampled_from([0.5, 1.0, 1.1, 3.0, 7.0, 20.0, 64.0, 500.0, INF]), min_size=3, max_size=9),
+    updates=steps,
+    few=st.integers(1, 3),
+)
+def test_workers_that_are_always_too_late_are_counted_as_in_the_event_loop(times, updates, few):
+    """Some are a thousand times as slow as others, so nothing they compute is of use; ties between them are frequent."""
+    made = fleet.fixed([1.0, *times])
+    chosen = {"batch": few, "interrupt": False}
+    assert_same(rennala(made, updates, **chosen), papers.rennala(made, updates, **chosen))
+    assert_same(ringmaster(made, updates, few), papers.ringmaster(made, updates, few))
+    m = min(few, np.isfinite(made.times).sum())
+    assert_same(
+        m_synchronous(made, updates, int(m), interrupt=False), papers.m_synchronous(made, updates, int(m), interrupt=False)
+    )
+
+
 # Golden rounds, worked out by hand from the algorithms.
 
 GOLDEN = {
