@@ -17,9 +17,10 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jasgd import engine, ring
+from jasgd import engine
 from jasgd.engine import Loop, Numbers, State
 from jasgd.program import Program
+from jasgd.recorder import measured
 
 AXIS = "runs"
 
@@ -176,17 +177,4 @@ def evaluate(
     metrics: Program, mesh: Mesh, numbers: Shared, snapshots: optax.Params, slots: Shared
 ) -> tuple[Mapping[str, jax.Array], jax.Array]:
     """Metrics of the recorded versions (R, records), and whether each is finite."""
-
-    def one(numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array) -> Any:
-        def at(slot: jax.Array) -> tuple[Any, jax.Array]:
-            version = ring.read(snapshots, slot)
-            return metrics(numbers, version), all_finite(version)
-
-        return jax.lax.map(at, slots)
-
-    return over_runs(one, mesh, numbers, snapshots, slots)
-
-
-def all_finite(tree: Any) -> jax.Array:
-    """Whether no number of a tree is infinite or NaN."""
-    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+    return over_runs(functools.partial(measured, metrics), mesh, numbers, snapshots, slots)

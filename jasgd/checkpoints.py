@@ -17,6 +17,8 @@ class Checkpoints:
     """The checkpoints in a folder, the last two of them; each knows what it is a checkpoint of."""
 
     def __init__(self, folder: str | os.PathLike[str], fingerprint: str, *, every: float) -> None:
+        if not every >= 0:
+            raise ValueError(f"`save_every` must be a number of seconds, not negative, got {every!r}.")
         try:
             import orbax.checkpoint as orbax
         except ImportError:

@@ -1,6 +1,5 @@
 """Metrics of the recorded versions, fetched one chunk behind the device; notices divergence."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,19 +90,21 @@ class Recorder:
         return history, True, message
 
 
-@functools.partial(jax.jit, static_argnames="metrics")
-def _evaluate(
+def measured(
     metrics: Program, numbers: list[jax.Array], snapshots: optax.Params, slots: jax.Array
 ) -> tuple[Mapping[str, jax.Array], jax.Array]:
     """Metrics of the recorded versions, and whether each is finite."""
 
     def one(slot: jax.Array) -> tuple[Any, jax.Array]:
         version = ring.read(snapshots, slot)
-        return metrics(numbers, version), _all_finite(version)
+        return metrics(numbers, version), _finite(version)
 
     return jax.lax.map(one, slots)
 
 
-@jax.jit
-def _all_finite(tree: Any) -> jax.Array:
+def _finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+_evaluate = jax.jit(measured, static_argnames="metrics")
+_all_finite = jax.jit(_finite)

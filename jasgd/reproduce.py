@@ -44,7 +44,8 @@ def reproduce(command: ReproduceCommand, root: Path | None) -> None:
     """Run the command in a checkout.
 
     Example:
-      >>> reproduce(ReproduceCommand(list=True), jasgd.cli.checkout())  # doctest: +ELLIPSIS
+      >>> from jasgd.cli import checkout
+      >>> reproduce(ReproduceCommand(list=True), checkout())  # doctest: +ELLIPSIS
       mishchenko2022  ...
     """
     if root is None:
@@ -101,7 +102,8 @@ def _figure(paper: str, number: int, command: ReproduceCommand) -> None:
     if not command.claims:
         picture = folder / f"figure{number}.png"
         module.draw(found, picture)
-        print(f"result   {stored} (computed in {found.attrs['seconds']} s)\npicture  {picture}\n")
+        how_long = f"{found.attrs['seconds']} s, without what was there already"
+        print(f"result   {stored} (computed in {how_long})\npicture  {picture}\n")
     else:
         print(f"{paper}, figure {number}\n")
     print(importlib.import_module("experiments.claims").table(module.claims(found)), end="\n\n", flush=True)

@@ -152,17 +152,28 @@ def best(
         )
     if at is not None and at not in dataset[along].values:
         raise ValueError(f"`at` must be a recorded {along}, such as {dataset[along].values[-1]}, got {at!r}.")
-    score = dataset[metric]
-    if at is not None:
-        score = score.sel({along: at})
-    else:  # every run at its own last record
-        recorded = dataset["time"].notnull().broadcast_like(score)
-        last = recorded.sizes[along] - 1 - recorded.isel({along: slice(None, None, -1)}).argmax(along)
-        score = score.isel({along: last})
-    score = score.reset_coords(drop=True).fillna(np.inf)
+    score = final(dataset, metric) if at is None else dataset[metric].sel({along: at}).reset_coords(drop=True)
+    score = score.fillna(np.inf)
     if "seed" in score.dims and "seed" not in dims:
         score = score.median("seed")
     return dataset.isel(score.argmin(dims))
+
+
+def final(dataset: "xarray.Dataset", metric: str = "loss") -> "xarray.DataArray":
+    """A metric of every run at its own last record, as schedules may end at different versions; NaN if it diverged.
+
+    Example:
+      >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(4), updates=100)
+      >>> result = jasgd.sweep(problem, optax.sgd(0.1), schedule, seeds=3, key=jax.random.key(0))
+      >>> jasgd.results.final(result).dims
+      ('seed',)
+    """
+    along = "version" if "version" in dataset.dims else "time"
+    values = dataset[metric]
+    recorded = dataset["time"].notnull().broadcast_like(values)
+    last = recorded.sizes[along] - 1 - recorded.isel({along: slice(None, None, -1)}).argmax(along)
+    return values.isel({along: last}).reset_coords(drop=True)
 
 
 def band(values: "xarray.DataArray", *, over: str = "seed", inner: float = 0.5) -> "xarray.Dataset":

@@ -111,6 +111,8 @@ def simulate(
     """
     began = time.perf_counter()
     check_simulation(problem, rule, schedule, key, every, times, lanes)
+    if layout is not None and not isinstance(layout, Layout):
+        raise TypeError(f"`layout` must be a jasgd.Layout, got {layout!r}.")
     init_key, jobs_key = split_key(key)
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
     check_params(params)

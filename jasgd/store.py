@@ -54,7 +54,7 @@ class Store:
     def done(self) -> dict[int, Found]:
         """What finished runs of this sweep have found, by their index."""
         found = self._folder.done()
-        return {self._runs[name].index: result for name, result in found.items() if name in self._runs}
+        return {index: found[name] for index, name in enumerate(self._names) if name in found}
 
     def running(self, group: Group, width: Width, devices: int, done: Container[int]) -> Running | None:
         """The batch of a group that was under way, if it can go on here and is not done."""

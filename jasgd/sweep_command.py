@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jasgd.hosts import from_first, use_all_cores
-from jasgd.results import band, best, save_datasets
+from jasgd.results import band, best, final, save_datasets
 from jasgd.sweep_config import read_config, with_line
 from jasgd.sweeps import sweep
 
@@ -170,26 +170,18 @@ def _table(found: Mapping[str, "xarray.Dataset"]) -> str:
     for label, dataset in found.items():
         dims = [str(dim) for dim in dataset["diverged"].dims if dim != "seed"]
         chosen = best(dataset, over=dims) if dims else dataset
-        losses = band(_final(chosen))
+        losses = band(final(chosen))
         names = [str(name) for name, c in dataset.coords.items() if set(c.dims) & set(dims) and set(c.dims) <= set(dims)]
         point = ", ".join(f"{name}={_short(chosen[name].item())}" for name in names) or "-"
         low, median, high = (float(losses[name]) for name in ("low", "median", "high"))
         if median < np.inf:
-            final = f"{median:.4g} ({low:.4g} to {high:.4g})"
+            shown = f"{median:.4g} ({low:.4g} to {high:.4g})"
         else:
-            point, final = "-", "most runs diverge at every point"
+            point, shown = "-", "most runs diverge at every point"
         diverged = dataset["diverged"]
-        rows.append((label, str(diverged.size), str(int(diverged.sum())), point, final))
+        rows.append((label, str(diverged.size), str(int(diverged.sum())), point, shown))
     a, b, c, d, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(f"{row[0]:<{a}}  {row[1]:>{b}}  {row[2]:>{c}}  {row[3]:<{d}}  {row[4]}" for row in rows)
-
-
-def _final(dataset: "xarray.Dataset") -> "xarray.DataArray":
-    """Of every run the last loss that it recorded; a schedule that ends earlier than others has fewer versions."""
-    along = "version" if "version" in dataset.dims else "time"
-    loss = dataset["loss"].reset_coords(drop=True)
-    last = loss.sizes[along] - 1 - loss.notnull().isel({along: slice(None, None, -1)}).argmax(along)
-    return loss.isel({along: last}).where(~dataset["diverged"].reset_coords(drop=True))
 
 
 def _short(value: Any) -> str:

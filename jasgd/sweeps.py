@@ -239,7 +239,7 @@ def _runs(
                 id(its_rule),
                 id(its_schedule),
             )
-            base = once("problem", None, lambda: _prepared(mine, its_rule, params, key, callable(problem)), {}, id(mine))  # noqa: B023
+            base = once("prepared", None, lambda: _prepared(mine, its_rule, params, key, callable(problem)), {}, id(mine))  # noqa: B023
             prepared = once("both", None, lambda: _with_rule(base, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
             runs.append(
                 Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)

@@ -268,3 +268,20 @@ def test_a_full_disk_ends_with_a_sentence_and_the_sweep_goes_on_elsewhere(whole_
     finally:
         subprocess.run(["umount", os.fspath(small)], check=True)
     same_sweep(sweep(resume=tmp_path / "copy"), whole_sweep)
+
+
+def test_a_negative_interval_is_refused(tmp_path):
+    """For simulations and for sweeps."""
+    with pytest.raises(ValueError, match=r"`save_every` must be a number of seconds, not negative, got -1\.0"):
+        jasgd.simulate(PROBLEM, optax.sgd(0.01), SCHEDULE, key=KEY, lanes=1, resume=tmp_path / "one", save_every=-1.0)
+    with pytest.raises(ValueError, match="`save_every` must be"):
+        sweep(resume=tmp_path / "two", save_every=float("nan"))
+
+
+def test_points_that_compute_the_same_are_all_known(tmp_path, monkeypatch):
+    """A list may hold a point twice; when the sweep is done, neither is computed again."""
+    twice = [{"learning_rate": 0.1}, {"learning_rate": 0.1}]
+    whole = sweep(grid=twice, resume=tmp_path)
+    calls = counted(monkeypatch, batch)
+    same_sweep(sweep(grid=twice, resume=tmp_path), whole)
+    assert not calls
