@@ -1,6 +1,7 @@
 """A claim of a paper, measured on a stored result."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 Verdict = Literal["holds", "does not hold", "not comparable"]
@@ -33,3 +34,8 @@ def table(claims: list[Claim]) -> str:
     cells = [[c.statement, c.mark, f"**{c.verdict}**", c.evidence] for c in claims]
     rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
     return "\n".join(["| claim | source | verdict | numbers |", "|---|---|---|---|", *rows])
+
+
+def listed(values: Mapping[str, float], unit: str = "") -> str:
+    """Names and numbers, in one line."""
+    return ", ".join(f"{name} {value:.3g}{unit}" for name, value in values.items())

@@ -1,7 +1,8 @@
 """The job of ``jasgd reproduce``: compute a paper's figures, draw them, and check its claims.
 
-The experiments live in a checkout, not in the package: a folder per paper with ``FIGURES`` (what they show), and for each a
-module ``figureN`` with a ``Config``, ``compute(config, folder)``, ``draw(found, path)`` and ``claims(found)``.
+The experiments live in a checkout, not in the package: a folder per paper with ``FIGURES``, which says for each number what it
+shows, how long it takes and how faithful it is; for each a module ``figureN`` with a ``Config``, ``compute(config, folder)`` and
+``draw(found, path)``; and a module ``claims`` with functions ``figureN(found)``.
 """
 
 import ast
@@ -32,6 +33,10 @@ class ReproduceCommand:
     """Only this figure."""
     quick: bool = False
     """Small versions, to see whether it works."""
+    data: str | None = None
+    """Real data instead of the bundled digits, for figures that classify: mnist, fashion_mnist or cifar10."""
+    data_dir: Path | None = None
+    """Folder with the standard files of --data."""
     out: Path = Path("jasgd-results/reproduce")
     """Folder for results and pictures."""
     list: bool = False
@@ -56,8 +61,8 @@ def reproduce(command: ReproduceCommand, root: Path | None) -> None:
     if command.list:
         for name, (title, figures) in papers.items():
             print(f"{name}  {title}")
-            for number, text in figures.items():
-                print(f"    --figure {number}  {text}")
+            for number, (shows, takes, faithful) in figures.items():
+                print(f"    --figure {number}  {shows}; {takes}; {faithful}")
         return
     if command.paper is None and not command.claims:
         raise ValueError(f"say which paper: {', '.join(papers)}; `jasgd reproduce --list` says more.")
@@ -72,7 +77,7 @@ def reproduce(command: ReproduceCommand, root: Path | None) -> None:
             _figure(name, number, command)
 
 
-def _papers(root: Path) -> dict[str, tuple[str, dict[int, str]]]:
+def _papers(root: Path) -> dict[str, tuple[str, dict[int, tuple[str, str, str]]]]:
     """Title and figures of every folder that has figures."""
     found = {}
     for path in sorted((root / "experiments").glob("*/__init__.py")):
@@ -86,7 +91,7 @@ def _papers(root: Path) -> dict[str, tuple[str, dict[int, str]]]:
 
 def _figure(paper: str, number: int, command: ReproduceCommand) -> None:
     module = importlib.import_module(f"experiments.{paper}.figure{number}")
-    config = module.Config().quick() if command.quick else module.Config()
+    config = _with_data(module.Config().quick() if command.quick else module.Config(), paper, number, command)
     folder = command.out / (f"{paper}-quick" if command.quick else paper)
     stored = folder / f"figure{number}.nc"
     found = _stored(stored, config)
@@ -102,11 +107,33 @@ def _figure(paper: str, number: int, command: ReproduceCommand) -> None:
     if not command.claims:
         picture = folder / f"figure{number}.png"
         module.draw(found, picture)
-        how_long = f"{found.attrs['seconds']} s, without what was there already"
-        print(f"result   {stored} (computed in {how_long})\npicture  {picture}\n")
+        print(f"result   {stored} ({how_long(found)})\npicture  {picture}\n")
     else:
         print(f"{paper}, figure {number}\n")
-    print(importlib.import_module("experiments.claims").table(module.claims(found)), end="\n\n", flush=True)
+    check = getattr(importlib.import_module(f"experiments.{paper}.claims"), f"figure{number}")
+    print(importlib.import_module("experiments.claims").table(check(found)), end="\n\n", flush=True)
+
+
+def how_long(found: "xarray.Dataset") -> str:
+    """What a stored result cost.
+
+    Example:
+      >>> import xarray
+      >>> how_long(xarray.Dataset(attrs={"seconds": "2.0", "gradients": 1000, "device": "2 x cpu (cpu)"}))
+      '1,000 gradients in 2.0 s, 500 per second, on 2 x cpu (cpu)'
+    """
+    seconds, gradients = float(found.attrs["seconds"]), int(found.attrs["gradients"])
+    return f"{gradients:,} gradients in {seconds:.1f} s, {gradients / seconds:,.0f} per second, on {found.attrs['device']}"
+
+
+def _with_data(config: Any, paper: str, number: int, command: ReproduceCommand) -> Any:
+    if (command.data is None) != (command.data_dir is None):
+        raise ValueError("give `--data` and `--data-dir` together, or neither for the bundled digits.")
+    if command.data is None:
+        return config
+    if not hasattr(config, "data"):
+        raise ValueError(f"figure {number} of {paper} does not classify; leave out `--data`.")
+    return dataclasses.replace(config, data=command.data, data_dir=str(command.data_dir))
 
 
 def _stored(path: Path, config: Any) -> "xarray.Dataset | None":

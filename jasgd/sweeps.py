@@ -116,6 +116,7 @@ def sweep(
         seeds=seed_list,
         schedules=[{"protocol": s.protocol, **dict(s.arguments)} for s in schedules.values()],
         batches=said,
+        gradients=sum(len(run.schedule) for run in runs),
     )
     return sweep_dataset(runs, [found[run.index] for run in runs], points, seed_list, attributes, times=times)
 

@@ -10,8 +10,9 @@ import numpy as np
 import optax
 
 import jasgd
-from experiments.claims import Claim, verdict
+from experiments.contest import attributes
 from experiments.mishchenko2022.settings import WORKERS, fleet
+from experiments.pictures import BLUE, RED, picture
 
 if TYPE_CHECKING:
     import xarray
@@ -22,6 +23,9 @@ MODELS = (
     "Lomax(1.5) + 0.001",
 )  # fmt: skip
 RULES = ("constant", "delay-adaptive")
+CAPTION = f"""{WORKERS} workers on the stiff direction (L = {CURVATURE}) of the authors' least squares problem, no noise.
+What limits the step is the distribution of the delays: a tuned step does not carry over from one fleet
+to another. The map is ours, not the paper's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
             problem, rule, schedule, grid=grid, key=jax.random.key(0), every=100, resume=folder / name, progress=name
         )
         parts.append(part.isel(seed=0, drop=True))
-    found = xarray.concat(parts, "rule", combine_attrs="drop_conflicts").assign_coords(rule=list(RULES))
+    found = xarray.concat(parts, "rule", combine_attrs="drop").assign_coords(rule=list(RULES))
     # Stable: the distance shrinks, from the second quarter of the updates to the last.
     x = found["x"].fillna(np.inf)
     quarter = x.sizes["version"] // 4
@@ -86,7 +90,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
     count = stable.astype(int).cumprod("learning_rate").sum("learning_rate")
     rates = np.array(grid["learning_rate"])
     limit = xarray.where(count > 0, rates[np.maximum(count.values, 1) - 1], np.nan)
-    return xarray.Dataset({"stable": stable, "limit": limit}, attrs={k: str(v) for k, v in found.attrs.items()})
+    return xarray.Dataset({"stable": stable, "limit": limit}, attrs=attributes(parts))
 
 
 def known_limit(delay: int) -> float:
@@ -94,70 +98,19 @@ def known_limit(delay: int) -> float:
     return float(2 / CURVATURE * np.sin(np.pi / (2 * (2 * delay + 1))))
 
 
-def claims(found: "xarray.Dataset") -> list[Claim]:
-    """What the map says."""
-    spacing = float(found["learning_rate"][1] / found["learning_rate"][0])
-    limit = {(r, m): float(found["limit"].sel(rule=r, model=m)) for r in RULES for m in found["model"].values}
-    equal, known = limit["constant", "equal"], known_limit(WORKERS - 1)
-    constant = {str(m): limit["constant", m] for m in found["model"].values}
-    spread = [m for m in constant if m != "equal"]
-    gain = {m: limit["delay-adaptive", m] / limit["constant", m] for m in constant}
-    return [
-        Claim(
-            statement="Equal speeds: the largest stable step is 2/L sin(pi / (2 (2 tau + 1))), tau = 39.",
-            mark="derived by us",
-            verdict=verdict(1 / spacing**2 < equal / known < spacing**2),
-            evidence=f"{equal:.4g} measured, to {100 * (spacing - 1):.2g} %; {known:.4g} by the formula",
-        ),
-        Claim(
-            statement="The notebook's step 0.43 diverges for equal speeds.",
-            mark="derived by us",
-            verdict=verdict(equal < 0.43),
-            evidence=f"largest stable step {equal:.3g}",
-        ),
-        Claim(
-            statement="Dispersed delays tolerate larger steps than equal ones.",
-            mark="derived by us",
-            verdict=verdict(all(constant[m] >= equal for m in spread)),
-            evidence=", ".join(f"{m}: {constant[m]:.3g}" for m in constant),
-        ),
-        Claim(
-            statement="Delay-adaptive steps are never less stable than constant ones of the same size.",
-            mark="our conjecture",
-            verdict=verdict(min(gain.values()) >= 1 / spacing),
-            evidence="their limit over that of constant steps: " + ", ".join(f"{m} {g:.3g}" for m, g in gain.items()),
-        ),
-    ]
-
-
 def draw(found: "xarray.Dataset", path: Path) -> None:
     """A bar per model and rule."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
     models = [str(model) for model in found["model"].values]
-    figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
     place = np.arange(len(models))
-    for i, (rule, colour) in enumerate(zip(RULES, ("#0072b2", "#d55e00"), strict=True)):
-        axes.barh(place + 0.2 - 0.4 * i, found["limit"].sel(rule=rule), height=0.38, color=colour, label=f"{rule} step")
-    axes.axvline(known_limit(WORKERS - 1), color="black", ls=":", lw=1, label="formula for equal speeds, delay 39")
-    axes.axvline(0.43, color="0.5", ls="--", lw=1, label="the notebook's step, 0.43")
-    axes.set_yticks(place, models)
-    axes.invert_yaxis()
-    axes.set(xscale="log", xlim=(0.1, 4.0), xlabel="largest stable step", ylabel="seconds per gradient")
-    ticks = [0.1, 0.2, 0.5, 1.0, 2.0, 4.0]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(
-        f"{WORKERS} workers on the stiff direction (L = {CURVATURE}) of the authors' least squares problem, no noise.\n"
-        "What limits the step is the distribution of the delays: a tuned step does not carry over from one fleet\n"
-        "to another. The map is ours, not the paper's.",
-        fontsize=8,
-        color="#444444",
-    )
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with picture(path, CAPTION, size=(8, 4.6)) as axes:
+        for i, (rule, colour) in enumerate(zip(RULES, (BLUE, RED), strict=True)):
+            axes.barh(place + 0.2 - 0.4 * i, found["limit"].sel(rule=rule), height=0.38, color=colour, label=f"{rule} step")
+        axes.axvline(known_limit(WORKERS - 1), color="black", ls=":", lw=1, label="formula for equal speeds, delay 39")
+        axes.axvline(0.43, color="0.5", ls="--", lw=1, label="the notebook's step, 0.43")
+        axes.set_yticks(place, models)
+        axes.invert_yaxis()
+        axes.set(xscale="log", xlim=(0.1, 4.0), xlabel="largest stable step", ylabel="seconds per gradient")
+        ticks = [0.1, 0.2, 0.5, 1.0, 2.0, 4.0]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
