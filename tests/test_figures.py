@@ -54,7 +54,9 @@ def test_a_contest_has_every_method_with_its_own_steps_at_the_same_times(tmp_pat
     rows = len(lasting(asynchronous, 10.0, 0))
     assert int(found.attrs["gradients"]) == 2 * 2 * rows + 2 * 4 * 10
     assert set(ends(chosen, "loss")) == {"asynchronous", "rounds"}
-    alone = jasgd.simulate(problem, optax.sgd(0.1), lasting(asynchronous, 10.0, 1), key=jax.random.fold_in(jax.random.key(0), 1))
+    alone = jasgd.simulate(
+        problem, optax.sgd(0.1), lasting(asynchronous, 10.0, 1), key=jax.random.fold_in(jax.random.key(0), 1)
+    )
     np.testing.assert_allclose(
         found["loss"].sel(algorithm="asynchronous", learning_rate=0.1, seed=1)[-1], alone.history["loss"][-1], rtol=1e-5
     )

@@ -73,7 +73,10 @@ def test_the_first_figure_in_small(tmp_path):
         (ReproduceCommand(), "say which paper: .*mishchenko2022"),
         (ReproduceCommand(paper="mishchenko"), "there is no experiment 'mishchenko'"),
         (ReproduceCommand(paper="mishchenko2022", data="mnist"), "give `--data` and `--data-dir` together"),
-        (ReproduceCommand(paper="mishchenko2022", data="mnist", data_dir=Path("x")), "figure 1 of mishchenko2022 does not classify"),
+        (
+            ReproduceCommand(paper="mishchenko2022", data="mnist", data_dir=Path("x")),
+            "figure 1 of mishchenko2022 does not classify",
+        ),
         (ReproduceCommand(paper="koloskova2022", figure=3, data="mnist", data_dir=Path("/nowhere")), "/nowhere"),
         (ReproduceCommand(paper="mishchenko2022", figure=9), "has the figures 1, 2, 3, got 9"),
     ],

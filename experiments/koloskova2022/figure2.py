@@ -124,5 +124,11 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
                 title="the same in seconds",
             )
             low = float(found["mean"].min())
-            c.set(xscale="log", yscale="log", ylim=(0.8 * low, 20 * low), xlabel="step size per gradient [1/L]", title="every step")
+            c.set(
+                xscale="log",
+                yscale="log",
+                ylim=(0.8 * low, 20 * low),
+                xlabel="step size per gradient [1/L]",
+                title="every step",
+            )
             c.set_ylabel(r"mean of $\|\nabla F\|^2$ over the run")

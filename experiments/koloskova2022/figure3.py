@@ -124,4 +124,6 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
             axes.set(yscale="log", xlabel="server updates", ylabel=r"$\|\nabla F\|$", title=f"step {rate:.3g}")
         for policy, colour in colours.items():
             curve(right, found["learning_rate"], levels.sel(policy=policy), colour=colour, label=policy, style="o-")
-        right.set(xscale="log", yscale="log", xlabel="step size", ylabel=r"mean $\|\nabla F\|$ of the last tenth", title="floor")
+        right.set(
+            xscale="log", yscale="log", xlabel="step size", ylabel=r"mean $\|\nabla F\|$ of the last tenth", title="floor"
+        )

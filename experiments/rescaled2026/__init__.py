@@ -5,7 +5,11 @@ to us and are replaced by our own.
 """
 
 FIGURES = {
-    1: ("one number, two workers: levels and time scale of vanilla and Rescaled ASGD", "10 s", "poster's curves, our instance"),
+    1: (
+        "one number, two workers: levels and time scale of vanilla and Rescaled ASGD",
+        "10 s",
+        "poster's curves, our instance",
+    ),
     2: ("label-split classification against Malenia and Ringleader SGD", "? min", "poster's horizon, other data"),
     3: ("three forms of rescaling under random durations", "? s", "ours"),
 }

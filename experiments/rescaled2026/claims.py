@@ -97,7 +97,9 @@ def figure3(found: "xarray.Dataset") -> list[Claim]:
             statement="All three forms end at the minimiser of the average, whatever the durations.",
             mark="derived by us",
             verdict=verdict(max(off.values()) < 0.1 * abs(PULLED - MIDDLE)),
-            evidence="largest distance over the deviations: " + listed(off) + f"; vanilla ends {abs(PULLED - MIDDLE):.3g} away",
+            evidence="largest distance over the deviations: "
+            + listed(off)
+            + f"; vanilla ends {abs(PULLED - MIDDLE):.3g} away",
         ),
         Claim(
             statement="Vanilla ASGD ends at the minimiser weighted by frequency.",

@@ -111,5 +111,7 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
                 axes.plot(POSTER_TIME, POSTER[str(name)], "x", color=colour, ms=8, label=f"{name}, poster by eye")
         for level, text in ((WEIGHTED, "minimiser weighted by frequency"), (UNIFORM, "minimiser of the average")):
             axes.axhline(level, color="0.6", lw=0.8)
-            axes.annotate(text, (found["time"][-1], level), xytext=(0, 4), textcoords="offset points", ha="right", color="0.4")
+            axes.annotate(
+                text, (found["time"][-1], level), xytext=(0, 4), textcoords="offset points", ha="right", color="0.4"
+            )
         axes.set(xlabel="simulated time [s]", ylabel="x", ylim=(-1.2, 5.2))

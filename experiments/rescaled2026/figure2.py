@@ -69,7 +69,9 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
             lambda rate: rules.ringleader(rate, n),
             config.small,
         ),
-        "Malenia SGD": Contestant(lambda updates, seed: protocols.malenia(made, updates, seed=seed), optax.sgd, config.large),
+        "Malenia SGD": Contestant(
+            lambda updates, seed: protocols.malenia(made, updates, seed=seed), optax.sgd, config.large
+        ),
         "vanilla ASGD": Contestant(asynchronous, optax.sgd, config.small),
     }
     made_problem = problem(

@@ -103,10 +103,24 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
         for axes in (a, b):
             axes.axhline(UNIFORM, color="0.5", lw=0.8)
             axes.axhline(WEIGHTED, color="0.5", lw=0.8, ls=":")
-        a.annotate("average", (found["version"][-1] / 4, UNIFORM), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8)
         a.annotate(
-            "by frequency", (found["version"][-1] / 4, WEIGHTED), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
+            "average", (found["version"][-1] / 4, UNIFORM), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
         )
-        a.set(xlabel="server updates", ylabel="x", ylim=(-1, 1.5), xlim=(0, found["version"][-1] / 4), title=f"s = {shown:g}")
+        a.annotate(
+            "by frequency",
+            (found["version"][-1] / 4, WEIGHTED),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+        a.set(
+            xlabel="server updates", ylabel="x", ylim=(-1, 1.5), xlim=(0, found["version"][-1] / 4), title=f"s = {shown:g}"
+        )
         b.set(xlabel="deviation s of log durations", ylabel="mean of x", title="second half of the run")
-        c.set(xlabel="deviation s of log durations", ylabel="standard deviation of x", yscale="log", title="second half of the run")
+        c.set(
+            xlabel="deviation s of log durations",
+            ylabel="standard deviation of x",
+            yscale="log",
+            title="second half of the run",
+        )

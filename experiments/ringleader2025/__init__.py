@@ -5,5 +5,9 @@ MNIST, a smaller network and a shorter horizon unless other data are named.
 """
 
 FIGURES = {
-    1: ("label-split classification, n = 100: gradient norm against seconds, seven methods", "? min", "poster's settings, other data"),
+    1: (
+        "label-split classification, n = 100: gradient norm against seconds, seven methods",
+        "? min",
+        "poster's settings, other data",
+    ),
 }

@@ -111,7 +111,9 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
     points = int(found.attrs["average"])
     shown = tuned(found, "squared_norm")
     with picture(path, CAPTION.format(points=points), columns=2, size=(12, 5.2)) as panels:
-        for axes, name, label in zip(panels, ("squared_norm", "loss"), (r"$\|\nabla f\|^2$", "loss of all data"), strict=True):
+        for axes, name, label in zip(
+            panels, ("squared_norm", "loss"), (r"$\|\nabla f\|^2$", "loss of all data"), strict=True
+        ):
             for method, colour in zip(shown["algorithm"].values, COLOURS, strict=False):
                 one = shown.sel(algorithm=method)
                 smooth = log_average(one[name].isel(time=slice(1, None)), along="time", points=points)

@@ -55,7 +55,9 @@ def figure2(found: "xarray.Dataset") -> list[Claim]:
     """Thresholds."""
     paper, tried = found["paper"].median("seed"), best_tried(found).median("seed")
     threshold = float(found.attrs["paper_threshold"])
-    at = {name: float(line.sel(threshold=threshold, method="nearest")) for name, line in (("paper", paper), ("tried", tried))}
+    at = {
+        name: float(line.sel(threshold=threshold, method="nearest")) for name, line in (("paper", paper), ("tried", tried))
+    }
     ends_of = {f"R = {int(R)}": float(tried.sel(threshold=R)) for R in found["threshold"].values[[0, -1]]}
     return [
         Claim(

@@ -107,7 +107,13 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
     with picture(path, CAPTION, size=(11, 5.6)) as axes:
         for name, colour in colours.items():
             one = shown.sel(algorithm=name)
-            curve(axes, found["time"], one["squared_norm"], colour=colour, label=f"{name}, step {float(one['learning_rate']):g}")
+            curve(
+                axes,
+                found["time"],
+                one["squared_norm"],
+                colour=colour,
+                label=f"{name}, step {float(one['learning_rate']):g}",
+            )
             if name in POSTER:
                 axes.plot(POSTER_TIME, POSTER[str(name)], "x", color=colour, ms=8)
         axes.set(yscale="log", xlabel="simulated time [s]", ylabel=r"$\|\nabla f\|^2$", ylim=(1e-6, 1e4))

@@ -63,7 +63,9 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
     fleet = jasgd.fleet.power_law(config.workers, exponent=0.5)
     paper = {R: theory.ringmaster_step_size(1.0, epsilon, threshold=R, noise=noise) for R in config.thresholds}
     schedules = {
-        R: lasting(lambda updates, seed, R=R: protocols.ringmaster(fleet, updates, R, stop=True, seed=seed), config.seconds, 0)
+        R: lasting(
+            lambda updates, seed, R=R: protocols.ringmaster(fleet, updates, R, stop=True, seed=seed), config.seconds, 0
+        )
         for R in config.thresholds
     }
     points = [{"threshold": R, "learning_rate": rate} for R in config.thresholds for rate in (paper[R], *config.rates)]
@@ -112,9 +114,15 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
     with picture(path, caption, size=(10, 5)) as axes:
         curve(axes, found["threshold"], found["paper"], colour=BLUE, label="the paper's step", style="o-")
         curve(axes, found["threshold"], best_tried(found), colour=RED, label="best step tried", style="s-")
-        axes.axvline(float(facts["paper_threshold"]), color="black", ls=":", lw=1, label=r"the paper's R = $\sigma^2/\epsilon$")
         axes.axvline(
-            float(facts["tuned_threshold"]), color=GREEN, ls="--", lw=1, label=r"$\sqrt{m^* \sigma^2/\epsilon}$, which needs the times"
+            float(facts["paper_threshold"]), color="black", ls=":", lw=1, label=r"the paper's R = $\sigma^2/\epsilon$"
+        )
+        axes.axvline(
+            float(facts["tuned_threshold"]),
+            color=GREEN,
+            ls="--",
+            lw=1,
+            label=r"$\sqrt{m^* \sigma^2/\epsilon}$, which needs the times",
         )
         axes.set(xscale="log", yscale="log", xlabel="threshold R on the delay [server updates]")
         axes.set_ylabel(r"time until $\|\nabla f\|^2 \leq \epsilon$ [simulated s]")

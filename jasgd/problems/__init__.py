@@ -2,18 +2,25 @@
 
 from jasgd.problems import partition
 from jasgd.problems.classification import Dataset, classification, digits, logistic_regression, mlp
+from jasgd.problems.files import cifar10, fashion_mnist, mnist
 from jasgd.problems.least_squares import least_squares
+from jasgd.problems.networks import cnn, resnet20
 from jasgd.problems.problem import Problem
 from jasgd.problems.quadratic import quadratic
 
 __all__ = [
     "Dataset",
     "Problem",
+    "cifar10",
     "classification",
+    "cnn",
     "digits",
+    "fashion_mnist",
     "least_squares",
     "logistic_regression",
     "mlp",
+    "mnist",
     "partition",
     "quadratic",
+    "resnet20",
 ]

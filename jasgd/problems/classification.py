@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike
 from jasgd.problems import partition
 from jasgd.problems.problem import Problem
 
+# Numbers of the inputs in a slice of the metrics; of them a network keeps a thousand times as many for its gradient.
+_AT_ONCE = 2**19
+
 
 class Dataset(NamedTuple):
     """Examples and their classes.
@@ -73,6 +76,12 @@ def classification(
     if batch < 1:
         raise ValueError(f"`batch` must be at least 1, got {batch}.")
     classes = int(data.labels.max()) + 1
+    logits = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], data.inputs[:1]).shape
+    if logits != (1, classes):
+        raise ValueError(
+            f"the model must map one example of shape {data.inputs.shape[1:]} to logits of shape (1, {classes}), as the data "
+            f"have {classes} classes; it gives {logits}."
+        )
     # In the order of the shards, so that a worker's examples lie side by side.
     inputs, labels = jnp.asarray(data.inputs[rows]), jnp.asarray(data.labels[rows], jnp.int32)
     targets = jax.nn.one_hot(labels, classes, dtype=inputs.dtype)
@@ -89,9 +98,14 @@ def classification(
         return entropy + 0.5 * l2 * optax.tree.norm(params, squared=True) if l2 else entropy
 
     def metrics(params: optax.Params) -> dict[str, jax.Array]:
-        value, gradient = jax.value_and_grad(loss)(params, (inputs, targets))
-        hits = jnp.argmax(model.apply(params, inputs), axis=-1) == labels
-        return {"loss": value, "grad_norm": optax.tree.norm(gradient), "accuracy": jnp.mean(hits, dtype=jnp.float32)}
+        def measured(x: jax.Array, target: jax.Array, label: jax.Array) -> tuple[jax.Array, optax.Updates, jax.Array]:
+            value, gradient = jax.value_and_grad(loss)(params, (x, target))
+            hits = jnp.argmax(model.apply(params, x), axis=-1) == label
+            return value, gradient, jnp.mean(hits, dtype=jnp.float32)
+
+        size = max(1, _AT_ONCE // max(1, data.inputs[0].size))
+        value, gradient, accuracy = _mean_over_slices(measured, (inputs, targets, labels), size)
+        return {"loss": value, "grad_norm": optax.tree.norm(gradient), "accuracy": accuracy}
 
     return Problem(
         init=lambda key: model.init(key, inputs[:1]),
@@ -107,7 +121,7 @@ def classification(
 def logistic_regression(
     shards: int | Sequence[ArrayLike], *, data: Dataset | None = None, batch: int = 32, l2: float = 0.0
 ) -> Problem:
-    """Multinomial logistic regression, by default on the digits.
+    """Multinomial logistic regression, by default on the digits; images are flattened.
 
     Example:
       >>> problem = jasgd.problems.logistic_regression(100)
@@ -118,7 +132,7 @@ def logistic_regression(
     return classification(
         nn.Dense(int(np.max(data[1])) + 1),
         shards,
-        data=data,
+        data=Dataset(data.inputs.reshape(len(data.inputs), -1), data.labels),
         batch=batch,
         l2=l2,
         name=f"logistic_regression(batch={batch}, l2={l2})",
@@ -164,6 +178,21 @@ def _checked(data: Dataset) -> Dataset:
     if not np.isfinite(inputs).all():
         raise ValueError(f"example {int(np.argwhere(~np.isfinite(inputs))[0][0])} of the data is not finite.")
     return Dataset(inputs, labels)
+
+
+def _mean_over_slices(measured: Callable[..., Any], examples: tuple[jax.Array, ...], size: int) -> Any:
+    """What ``measured`` finds, a mean over examples: of all at once, or of at most ``size`` at a time."""
+    count = len(examples[0])
+    if count <= size:
+        return measured(*examples)
+
+    def part(start: int | jax.Array, length: int) -> Any:
+        found = measured(*(jax.lax.dynamic_slice_in_dim(array, start, length) for array in examples))
+        return jax.tree.map(lambda value: length / count * value, found)
+
+    slices, rest = divmod(count, size)
+    first = part(slices * size, rest) if rest else jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: part(0, size)))
+    return jax.lax.fori_loop(0, slices, lambda i, total: jax.tree.map(jnp.add, total, part(i * size, size)), first)
 
 
 def _flatten(shards: Sequence[ArrayLike], examples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
