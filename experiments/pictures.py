@@ -1,6 +1,7 @@
 """What the pictures share: colours, frame and caption, curves with bands over seeds, smoothing."""
 
 import contextlib
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def picture(
             axes.spines[["top", "right"]].set_visible(False)
             if axes.get_legend_handles_labels()[0] and axes.get_legend() is None:
                 axes.legend(frameon=False, fontsize=8)
-        figure.supxlabel(caption, fontsize=8, color="#444444")
+        lines = textwrap.fill(" ".join(caption.split()), width=int(13.5 * size[0]))
+        figure.supxlabel(lines, fontsize=8, color="#444444")
         figure.savefig(path, dpi=100)
     finally:
         plt.close(figure)

@@ -1,8 +1,8 @@
 """The job of ``jasgd reproduce``: compute a paper's figures, draw them, and check its claims.
 
-The experiments live in a checkout, not in the package: a folder per paper with ``FIGURES``, which says for each number what it
-shows, how long it takes and how faithful it is; for each a module ``figureN`` with a ``Config``, ``compute(config, folder)`` and
-``draw(found, path)``; and a module ``claims`` with functions ``figureN(found)``.
+The experiments live in a checkout, not in the package: a folder per paper with ``FIGURES``, which says for each number what
+it shows, how long it takes and how faithful it is; for each a module ``figureN`` with a ``Config``,
+``compute(config, folder)`` and ``draw(found, path)``; and a module ``claims`` with functions ``figureN(found)``.
 """
 
 import ast

@@ -94,7 +94,7 @@ def test_the_list_names_every_figure(capsys):
     reproduce(ReproduceCommand(list=True), ROOT)
     shown = capsys.readouterr().out
     assert "mishchenko2022  Mishchenko, Bach, Even, Woodworth 2022" in shown
-    named = [path for path in (ROOT / "experiments").glob("*/figure*.py")]
+    named = list((ROOT / "experiments").glob("*/figure*.py"))
     assert shown.count("--figure") == len(named)
 
 

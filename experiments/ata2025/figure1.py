@@ -18,9 +18,9 @@ POSTER = {  # totals in seconds, by eye
     "work": {"FTA": 0.27e10, "GTA": 1.9e10, "ATA-E": 0.45e10, "ATA": 0.6e10, "UTA": 2.6e10},
 }
 SHOWN = {"run": "run time", "work": "worker time"}
-CAPTION = f"""Workers of 29 i + Exp(29 i) seconds, rounds of {BATCH} gradients. {NAMES}.
-Fewer rounds than the authors', with confidence bounds narrowed so that as much is learnt in them; median of the seeds.
-They claim that ATA learns the speeds with almost no wasted work (Maranjyan, Saad, Richtarik, Orabona 2025)."""
+CAPTION = f"""Workers of 29 i + Exp(29 i) seconds, rounds of {BATCH} gradients. {NAMES}. Fewer rounds than the
+authors', with confidence bounds narrowed so that as much is learnt in them; median of the seeds. They claim that ATA
+learns the speeds with almost no wasted work (Maranjyan, Saad, Richtarik, Orabona 2025)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import xarray
 
 PAPER_STEP = 1e-4
-CAPTION = f"""Tridiagonal quadratic, d = 100, noise 0.001. {NAMES}.
-Ours: a hundredth of the rounds, therefore steps of 100 times 1e-4 and narrowed confidence bounds. Median and quartiles.
-They claim that ATA learns the speeds with almost no wasted work (Maranjyan, Saad, Richtarik, Orabona 2025)."""
+CAPTION = f"""Tridiagonal quadratic, d = 100, noise 0.001. {NAMES}. Ours: a hundredth of the rounds, therefore steps
+of 100 times 1e-4 and narrowed confidence bounds. Median and quartiles. They claim that ATA learns the speeds with
+almost no wasted work (Maranjyan, Saad, Richtarik, Orabona 2025)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,8 @@ def figure1(found: "xarray.Dataset") -> list[Claim]:
             statement="900 clients at 10 s, 100 at 60 s, C = 10: 15 s per 10 gradients against 42.5 s with minibatches.",
             mark="paper (Lemma 11)",
             verdict=verdict(abs(simulated[0] - 15) < 0.3 and abs(simulated[3] - 42.5) < 1),
-            evidence=f"{simulated[0]:.4g} s and {simulated[3]:.4g} s simulated, {formula[0]:.4g} and {formula[3]:.5g} by formula",
+            evidence=f"{simulated[0]:.4g} s and {simulated[3]:.4g} s simulated, "
+            f"{formula[0]:.4g} and {formula[3]:.5g} by formula",
         ),
         Claim(
             statement="A new client per gradient is never slower than minibatches of clients, also where its jobs queue.",
@@ -47,14 +48,16 @@ def figure1(found: "xarray.Dataset") -> list[Claim]:
             verdict=verdict(
                 bool((found["simulated"].sel(scheduler="asynchronous, queues") <= found["simulated"][:, 3]).all())
             ),
-            evidence=f"with queues {simulated[1]:.4g} s against {simulated[3]:.4g} s, but {other[1]:.4g} s against {other[3]:.4g} s "
-            f"where one of ten clients is slow; without queues {other[0]:.3g} s; the lemma needs clients that compute several jobs at once",
+            evidence=f"with queues {simulated[1]:.4g} s against {simulated[3]:.4g} s, "
+            f"but {other[1]:.4g} s against {other[3]:.4g} s where one of ten clients is slow; without queues "
+            f"{other[0]:.3g} s; the lemma needs clients that compute several jobs at once",
         ),
         Claim(
             statement="With queues and exponential times: C g_C / g_(C-1) seconds.",
             mark="derived by us",
             verdict=verdict(deviation < 0.05),
-            evidence=f"{simulated[2]:.4g} s and {other[2]:.4g} s simulated, {formula[2]:.5g} and {other_formula[2]:.5g} by formula; "
+            evidence=f"{simulated[2]:.4g} s and {other[2]:.4g} s simulated, "
+            f"{formula[2]:.5g} and {other_formula[2]:.5g} by formula; "
             f"largest deviation of all bars {100 * deviation:.2g} %",
         ),
     ]

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 MODELS = ("equal", "sqrt(i)", "exp(1)", "one 100 x slower")
 EXAMPLES = ("900 at 10 s, 100 at 60 s", "9 at 1 s, 1 at 6 s")
 SCHEDULERS = ("asynchronous, no queues", "asynchronous, queues", "the same, exponential times", "minibatch")
-CAPTION = """Left: with constant concurrency C the mean delay is C - 1 whatever the speeds (Koloskova et al. 2022, Remark 5, up to a constant); the largest
-is not bounded by it. Right: Lemma 11 compares a new client per gradient with minibatches of clients, C = 10, ticks: formulas. Its first example
-is the paper's. It holds where a client computes several jobs at once; with queues a slow client can cost more than minibatches do."""
+CAPTION = """Left: with constant concurrency C the mean delay is C - 1 whatever the speeds (Koloskova et al. 2022,
+Remark 5, up to a constant); the largest is not bounded by it. Right: Lemma 11 compares a new client per gradient with
+minibatches of clients, C = 10, ticks: formulas. Its first example is the paper's. It holds where a client computes
+several jobs at once; with queues a slow client can cost more than minibatches do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

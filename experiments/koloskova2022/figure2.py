@@ -25,9 +25,10 @@ RULES = {
     "R4: 1 / delay beyond c": lambda _: delay_weights.reciprocal_beyond(WORKERS),
     "R5: dropped beyond c": lambda _: delay_weights.drop_beyond(WORKERS),
 }
-CAPTION = """Quadratic, d = 30, eigenvalues 0.01 to 1, noise 0.3; 20 workers, c = 20. For each rule the step with the smallest mean squared norm over the run (the
-measure of the theorems), median and quartiles over seeds. With the delays' average instead of their maximum, adaptive steps are said to need
-sigma^2/eps^2 + C/eps gradients (Koloskova et al. 2022, Theorem 8); constant ones sqrt(C tau_max)/eps instead of C/eps (Theorem 6)."""
+CAPTION = """Quadratic, d = 30, eigenvalues 0.01 to 1, noise 0.3; 20 workers, c = 20. For each rule the step with the
+smallest mean squared norm over the run (the measure of the theorems), median and quartiles over seeds. With the
+delays' average instead of their maximum, adaptive steps are said to need sigma^2/eps^2 + C/eps gradients (Koloskova
+et al. 2022, Theorem 8); constant ones sqrt(C tau_max)/eps instead of C/eps (Theorem 6)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,10 @@ POLICIES: dict[str, dict[str, Any]] = {
     "random, waiting for 5": {"assignment": "random", "wait_for": 5},
     "shuffled": {"assignment": "shuffled"},
 }
-CAPTION = """Logistic regression with the penalty 0.1 sum x^2 / (1 + x^2), full local gradients, 10 workers with times 1 to 10, as in AsGrad's code; its data (w7a) are
-replaced by the bundled digits sorted by label. Recalled, not verified: pure stalls at a floor set by the heterogeneity, random is noisier, shuffled
-gets lowest (Islamov et al. 2024). Medians and quartiles over seeds of the assignment."""
+CAPTION = """Logistic regression with the penalty 0.1 sum x^2 / (1 + x^2), full local gradients, 10 workers with
+times 1 to 10, as in AsGrad's code; its data (w7a) are replaced by the bundled digits sorted by label. Recalled, not
+verified: pure stalls at a floor set by the heterogeneity, random is noisier, shuffled gets lowest (Islamov et al.
+2024). Medians and quartiles over seeds of the assignment."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

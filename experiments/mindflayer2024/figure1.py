@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     import xarray
 
 RATES = (0.0625, 0.125, 0.25, 0.5, 1.0, 1.5)
-CAPTION = """Five workers, job times sqrt(i) + lognormal(0, s). Ours: dimension and noise of the quadratic, S, R; the best of
-six steps for each s. Bars on the right: levels of the poster by eye; it says ||grad f||, but only squares can be that large.
-They claim that under heavy tails MindFlayer alone goes on (Maranjyan, Omar, Richtarik 2024). Median and quartiles."""
+CAPTION = """Five workers, job times sqrt(i) + lognormal(0, s). Ours: dimension and noise of the quadratic, S, R; the
+best of six steps for each s. Bars on the right: levels of the poster by eye; it says ||grad f||, but only squares can
+be that large. They claim that under heavy tails MindFlayer alone goes on (Maranjyan, Omar, Richtarik 2024). Median
+and quartiles."""
 
 
 class Look(NamedTuple):

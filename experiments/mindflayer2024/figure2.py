@@ -19,9 +19,10 @@ TIME = 1.0  # tau
 POSTER = {"Rennala": 23.8, "MindFlayer, t = median": 3.3}  # at s = 2.5; that this is its example is derived
 EXAMPLE = 2.5
 COLOURS = {"Rennala": RED, "MindFlayer, t = median": BLUE, "MindFlayer, best t": SKY}
-CAPTION = """One worker, jobs of 1 + lognormal(0, s) seconds. Lines (tau + E min(eta, t)) / P(eta <= t); uncut tau + E eta.
-Points: simulated, median and quartiles of the seeds; heavy-tailed means converge slowly, and from below. Rings: the
-poster's example, 23.8 against 3.3; that it is lognormal(0, 2.5) is derived (Maranjyan, Omar, Richtarik 2024)."""
+CAPTION = """One worker, jobs of 1 + lognormal(0, s) seconds. Lines (tau + E min(eta, t)) / P(eta <= t); uncut tau +
+E eta. Points: simulated, median and quartiles of the seeds; heavy-tailed means converge slowly, and from below.
+Rings: the poster's example, 23.8 against 3.3; that it is lognormal(0, 2.5) is derived (Maranjyan, Omar, Richtarik
+2024)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

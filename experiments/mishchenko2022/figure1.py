@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MODELS = ("i", "exp(1)", "lognormal(0, 1)", "Lomax(1.2) + 0.001")
 METHODS = ("minibatch", "asynchronous", "delay-adaptive")
-CAPTION = """Least squares of the authors' notebook, 40 workers, their steps (0.19, 0.43, 0.43). Their delays came from real
-processes and are replaced by compute-time models. They claim that asynchronous SGD beats minibatch SGD
+CAPTION = """Least squares of the authors' notebook, 40 workers, their steps (0.19, 0.43, 0.43). Their delays came
+from real processes and are replaced by compute-time models. They claim that asynchronous SGD beats minibatch SGD
 under arbitrary delays (Mishchenko et al. 2022)."""
 
 

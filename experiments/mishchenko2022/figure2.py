@@ -23,9 +23,9 @@ MODELS = (
     "Lomax(1.5) + 0.001",
 )  # fmt: skip
 RULES = ("constant", "delay-adaptive")
-CAPTION = f"""{WORKERS} workers on the stiff direction (L = {CURVATURE}) of the authors' least squares problem, no noise.
-What limits the step is the distribution of the delays: a tuned step does not carry over from one fleet
-to another. The map is ours, not the paper's."""
+CAPTION = f"""{WORKERS} workers on the stiff direction (L = {CURVATURE}) of the authors' least squares problem, no
+noise. What limits the step is the distribution of the delays: a tuned step does not carry over from one fleet to
+another. The map is ours, not the paper's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,9 @@ BOUNDS = {
     "D": r"D: smooth, constant step; mean $\|\nabla F\|^2$",
     "E": r"E: bounded gradients, constant step; mean $\|\nabla F\|^2$",
 }
-CAPTION = """Quadratic, d = 30, eigenvalues 0.01 to 1, noise 0.3, 20 workers. Solid: mean over seeds; dotted: bounds with all constants, derived by us along
-the lines of the paper. The virtual iterates apply a gradient when it starts; what is in flight is all that separates them from the real ones."""
+CAPTION = """Quadratic, d = 30, eigenvalues 0.01 to 1, noise 0.3, 20 workers. Solid: mean over seeds; dotted: bounds
+with all constants, derived by us along the lines of the paper. The virtual iterates apply a gradient when it starts;
+what is in flight is all that separates them from the real ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Mahran, Maranjyan, Richtárik 2026: Rescaled Asynchronous SGD.
 
-https://arxiv.org/abs/2605.13434. We know its abstract and its poster; instances, steps and grids of its figures are not known
-to us and are replaced by our own.
+https://arxiv.org/abs/2605.13434. We know its abstract and its poster; instances, steps and grids of its figures are not
+known to us and are replaced by our own.
 """
 
 FIGURES = {

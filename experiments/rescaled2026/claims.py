@@ -108,11 +108,13 @@ def figure3(found: "xarray.Dataset") -> list[Claim]:
             evidence=f"largest distance from it {vanilla:.3g}",
         ),
         Claim(
-            statement="Weights by duration and by delay wander less than by mean time while durations vary little, more where much.",
+            statement="Weights by duration and by delay wander less than by mean time where durations vary little, more "
+            "where they vary much.",
             mark="derived by us (tiling) for little; our conjecture for much",
             verdict=verdict(
                 all(little[form] < little["by mean time"] and most[form] > most["by mean time"] for form in forms[1:])
             ),
-            evidence=f"standard deviation with s = {float(small):g}: {listed(little)}; with s = {float(large):g}: {listed(most)}",
+            evidence=f"standard deviation with s = {float(small):g}: {listed(little)}; "
+            f"with s = {float(large):g}: {listed(most)}",
         ),
     ]

@@ -23,9 +23,10 @@ WEIGHTED, UNIFORM = 0.5, -2 / 3  # minimisers, weighted by frequency and of the 
 # Read off the poster by eye.
 POSTER_TIME = (30, 60, 90, 120, 150)
 POSTER = {"vanilla ASGD": (1.75, 0.82, 0.55, 0.48, 0.46), "Rescaled ASGD": (2.40, 0.98, 0.22, -0.20, -0.42)}
-CAPTION = """The paper's poster shows one number with two levels, crosses read off by eye; its instance is not known. Ours: F_i = a_i (x - b_i)^2 / 2, a = (1, 2),
-b = (1, -1.5), 0.1 s and 0.8 s per gradient, no noise, steps fitted to the poster's rates. Claimed: steps in proportion to the times lead to the
-minimiser of the average (Mahran et al. 2026). DuDe, Malenia and Ringleader, which also get there, take Rescaled ASGD's step per second."""
+CAPTION = """The paper's poster shows one number with two levels, crosses read off by eye; its instance is not known.
+Ours: F_i = a_i (x - b_i)^2 / 2, a = (1, 2), b = (1, -1.5), 0.1 s and 0.8 s per gradient, no noise, steps fitted to
+the poster's rates. Claimed: steps in proportion to the times lead to the minimiser of the average (Mahran et al.
+2026). DuDe, Malenia and Ringleader, which also get there, take Rescaled ASGD's step per second."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def problem() -> jasgd.Problem:
 
 
 def compute(config: Config, folder: Path) -> "xarray.Dataset":
-    """x at every second."""
+    """The point at every second."""
     pair, rate = jasgd.fleet.fixed(TIMES), config.per_second
     arrivals_per_second = float(np.sum(1 / TIMES))
 
@@ -101,7 +102,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
 
 
 def draw(found: "xarray.Dataset", path: Path) -> None:
-    """x against time, with both levels."""
+    """The point against time, with both levels."""
     colours = dict(zip(found["algorithm"].values, (BLUE, RED, GREEN, PINK, GREY), strict=True))
     with picture(path, CAPTION, size=(9, 5)) as axes:
         for name, colour in colours.items():

@@ -27,9 +27,10 @@ FORMS = {
     "by duration": lambda rate: rules.rescaled_sgd_by_duration(rate, HARMONIC),
     "by delay": lambda rate: rules.rescaled_sgd_by_delay(rate, len(MEANS)),
 }
-CAPTION = """Eight workers, F_i = (x - b_i)^2 / 2, mean times 1 to 8 s, lognormal with the deviation s of the logarithm (0: fixed); no noise, step 0.005 on average.
-Jobs of a worker tile the time axis and the versions, so weights by duration and by delay add up to the same for every worker whatever the durations.
-The forms, and everything here, are ours; the paper's treatment of unknown times is not known to us."""
+CAPTION = """Eight workers, F_i = (x - b_i)^2 / 2, mean times 1 to 8 s, lognormal with the deviation s of the
+logarithm (0: fixed); no noise, step 0.005 on average. Jobs of a worker tile the time axis and the versions, so
+weights by duration and by delay add up to the same for every worker whatever the durations. The forms, and everything
+here, are ours; the paper's treatment of unknown times is not known to us."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def fleet(deviation: float) -> jasgd.fleet.Fleet:
 
 
 def compute(config: Config, folder: Path) -> "xarray.Dataset":
-    """x along the versions, and the weight of every worker."""
+    """The point along the versions."""
     centres = jnp.asarray(CENTRES, jnp.float32)
     problem = jasgd.Problem(
         init=lambda _: jnp.float32(3.0),

@@ -7,7 +7,7 @@ from experiments.data import dataset
 
 
 def fleet(workers: int, *, seed: int = 0) -> jasgd.fleet.Fleet:
-    """A permutation of 1 to n seconds, and for every job |N(0, index + 1)| more; the deviation goes by index, not by speed."""
+    """A permutation of 1 to n seconds, and for every job |N(0, index + 1)| more; it goes by index, not by speed."""
     times = 1.0 + np.random.default_rng(seed).permutation(workers)
     return jasgd.fleet.jittered(times, np.sqrt(np.arange(workers) + 1))
 

@@ -22,9 +22,11 @@ POSTER = {
     "Ringmaster ASGD, R = 6": (1e-2, 1.3e-3, 4.5e-4, 2e-4, 1.2e-4, 2e-5),
     "Rennala SGD, S = 6": (4e-2, 5e-3, 1.5e-3, 6e-4, 3.3e-4, 5e-5),
 }
-CAPTION = """f = x'Ax/2 - b'x, A = tridiag(-1, 2, -1)/4, one normal number of deviation 0.01 on all coordinates of a gradient, as in the authors' code; times 1 + sqrt(i) s,
-shuffled, plus |N(0, index + 1)| per job; their steps 0.25, 1 and 0.00032. The squared gradient norm is what their axis, labelled f - f*, shows. Crosses: poster
-by eye. Claimed: Ringmaster is fastest (Maranjyan et al. 2025). m-Synchronous and Naive Optimal are our additions, tuned. Medians and quartiles."""
+CAPTION = """f = x'Ax/2 - b'x, A = tridiag(-1, 2, -1)/4, one normal number of deviation 0.01 on all coordinates of a
+gradient, as in the authors' code; times 1 + sqrt(i) s, shuffled, plus |N(0, index + 1)| per job; their steps 0.25, 1
+and 0.00032. The squared gradient norm is what their axis, labelled f - f*, shows. Crosses: poster by eye. Claimed:
+Ringmaster is fastest (Maranjyan et al. 2025). m-Synchronous and Naive Optimal are our additions, tuned. Medians and
+quartiles."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     import xarray
 
 EPSILON = 0.01  # of the squared gradient norm at the start
-CAPTION = """Tridiagonal quadratic, d = {dim}, {workers} workers with sqrt(i) s per gradient, noise sigma^2 / epsilon = {ratio:g}, epsilon = 1 % of the squared norm at the start. Blue: the
-paper's step min(1 / (2 R L), epsilon / (4 L sigma^2)); red: best step of a grid. R = 1 is the fastest worker alone, a large R plain asynchronous SGD. The paper's
-R = sigma^2 / epsilon needs no times and is optimal up to a constant (Maranjyan et al. 2025). Instance ours; medians and quartiles over seeds."""
+CAPTION = """Tridiagonal quadratic, d = {dim}, {workers} workers with sqrt(i) s per gradient, noise sigma^2 / epsilon
+= {ratio:g}, epsilon = 1 % of the squared norm at the start. Blue: the paper's step min(1 / (2 R L), epsilon / (4 L
+sigma^2)); red: best step of a grid. R = 1 is the fastest worker alone, a large R plain asynchronous SGD. The paper's
+R = sigma^2 / epsilon needs no times and is optimal up to a constant (Maranjyan et al. 2025). Instance ours; medians
+and quartiles over seeds."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,11 @@ def best_tried(found: "xarray.Dataset") -> "xarray.DataArray":
     """Seconds with the step whose median is smallest."""
     tried = found["tried"]
     return tried.isel(tried.median("seed").argmin(["learning_rate"]))
+
+
+def best_threshold(seconds: "xarray.DataArray") -> int:
+    """R of the smallest median."""
+    return int(seconds["threshold"][int(seconds.argmin())])
 
 
 def draw(found: "xarray.Dataset", path: Path) -> None:

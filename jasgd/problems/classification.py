@@ -79,8 +79,8 @@ def classification(
     logits = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], data.inputs[:1]).shape
     if logits != (1, classes):
         raise ValueError(
-            f"the model must map one example of shape {data.inputs.shape[1:]} to logits of shape (1, {classes}), as the data "
-            f"have {classes} classes; it gives {logits}."
+            f"the model must map one example of shape {data.inputs.shape[1:]} to logits of shape (1, {classes}), as the "
+            f"data have {classes} classes; it gives {logits}."
         )
     # In the order of the shards, so that a worker's examples lie side by side.
     inputs, labels = jnp.asarray(data.inputs[rows]), jnp.asarray(data.labels[rows], jnp.int32)
