@@ -24,3 +24,6 @@ class _NoBar:
 
     def update(self, _: int) -> None:
         """Nothing to show."""
+
+    def set_description(self, _: str) -> None:
+        """Nothing to show."""

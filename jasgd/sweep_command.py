@@ -1,13 +1,15 @@
 """The job of ``jasgd sweep``: several sweeps from a configuration, in one or several processes, into one labelled file."""
 
+import contextlib
 import dataclasses
 import os
 import shlex
 import socket
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +17,17 @@ import jax
 import numpy as np
 
 from jasgd.hosts import from_first, use_all_cores
+from jasgd.peers import Peers
+from jasgd.progress import progress_bar
 from jasgd.results import band, best, final, save_datasets
 from jasgd.sweep_config import read_config, with_line
-from jasgd.sweeps import sweep
+from jasgd.sweeps import plan_sweep
 
 if TYPE_CHECKING:
     import xarray
 
-_LOST_AFTER = 10  # seconds without a sign of life of another process
-_GRACE = 2.0  # seconds that process 0 leaves the others to end
+_NOTICED = 5.0  # seconds within which it is known which process is gone, once an operation with it has failed
+_ENDING = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,23 +78,25 @@ def sweep_command(command: SweepCommand) -> int:
     """
     _check(command)
     kept = f"what is finished is kept in {_folder(command)}. To go on: {shlex.join(['jasgd', *sys.argv[1:]])}"
+    peers = Peers(lambda why: _end(f"{why}, so this one ends too; {kept}", 1, peers, why))
     try:
-        _connect(command)
+        _connect(command, peers)
         _run(command)
     except KeyboardInterrupt:
-        return _end(f"interrupted; {kept}", 130)
+        return _end(f"interrupted; {kept}", 130, peers)
     except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:
         if not jax.distributed.is_initialized():
             raise
         if any(word in str(error).lower() for word in ("gloo", "nccl", "coordination", "peer")):
-            return _end(f"another process has ended, so this one ends too ({str(error).splitlines()[0]}); {kept}", 1)
-        return _end(str(error), 1)
+            time.sleep(_NOTICED)
+            return _end(f"another process has ended, so this one ends too ({str(error).splitlines()[0]}); {kept}", 1, peers)
+        return _end(str(error), 1, peers)
     except Exception:
         if not jax.distributed.is_initialized():
             raise
         traceback.print_exc()
-        return _end("this process has failed, see above.", 1)
-    return _leave(0)
+        return _end("this process has failed, see above.", 1, peers)
+    return _leave(0, peers, None)
 
 
 def _check(command: SweepCommand) -> None:
@@ -113,8 +119,8 @@ def _check(command: SweepCommand) -> None:
         raise ValueError(f"`--save-every` must not be negative, got {command.save_every}.")
 
 
-def _connect(command: SweepCommand) -> None:
-    """Settings that JAX takes only before it starts."""
+def _connect(command: SweepCommand, peers: Peers) -> None:
+    """Settings that JAX takes only before it starts; all processes find each other."""
     use_all_cores(command.devices)
     if not command.distributed and command.coordinator is None:
         return
@@ -129,10 +135,17 @@ def _connect(command: SweepCommand) -> None:
             coordinator_address=command.coordinator,
             num_processes=command.processes,
             process_id=command.process,
-            heartbeat_timeout_seconds=_LOST_AFTER,
         )
     except ValueError as error:
         raise ValueError(f"the processes cannot find each other ({error}); try `--coordinator`.") from error
+    here = socket.create_server(("", 0))
+    host = socket.gethostname() if command.coordinator is None else command.coordinator.rpartition(":")[0]
+    host, port = from_first((host, here.getsockname()[1]))
+    if jax.process_index() == 0:
+        peers.wait_for(here, jax.process_count() - 1)
+    else:
+        here.close()
+        peers.join(host, port, jax.process_index())
 
 
 def _run(command: SweepCommand) -> None:
@@ -143,22 +156,32 @@ def _run(command: SweepCommand) -> None:
         raise ValueError(f"this process has {len(devices)} devices, not {command.devices}.")
     if from_first((text, len(devices))) != (text, len(devices)):
         raise ValueError("all processes need the same configuration and as many devices as process 0.")
+    planned = {}
+    for label, arguments in configuration.items():
+        with _named(label, command.config):
+            planned[label] = plan_sweep(**arguments, devices=devices, resume=folder / label, save_every=command.save_every)
     found = {}
-    for number, (label, arguments) in enumerate(configuration.items(), 1):
-        bar = f"{label} ({number} of {len(configuration)})" if first and command.progress else False
-        try:
-            found[label] = sweep(
-                **arguments, devices=devices, resume=folder / label, save_every=command.save_every, progress=bar
-            )
-        except Exception as error:
-            if isinstance(better := with_line(error, command.config), ValueError):
-                raise ValueError(f"{command.config}: {label}: {better}") from error
-            raise
+    with progress_bar(sum(sweep.gradients for sweep in planned.values()), first and command.progress) as bar:
+        for label, sweep in planned.items():
+            bar.set_description(label)
+            with _named(label, command.config):
+                found[label] = sweep.compute(bar)
     if first:
         path = folder / "results.nc"
         save_datasets(found, path, {"configuration": text})
         print(f"{_table(found)}\n\nresult   {path}\nto open  xarray.open_datatree({str(path)!r})", flush=True)
     from_first(None)  # nobody ends before the result is written
+
+
+@contextlib.contextmanager
+def _named(label: str, config: Path) -> Iterator[None]:
+    """Say which sweep of the configuration an error is about."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(better := with_line(error, config), ValueError):
+            raise ValueError(f"{config}: {label}: {better}") from error
+        raise
 
 
 def _folder(command: SweepCommand) -> Path:
@@ -188,17 +211,19 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _end(sentence: str, code: int) -> int:
-    """Say why, and end."""
-    who = f" (process {jax.process_index()})" if jax.distributed.is_initialized() else ""
+def _end(sentence: str, code: int, peers: Peers, why: str | None = None) -> int:
+    """Say why, and end; what another thread says at the same time is not needed any more."""
+    several = jax.distributed.is_initialized()
+    if several and not _ENDING.acquire(blocking=False):
+        threading.Event().wait()
+    who = f" (process {jax.process_index()})" if several else ""
     print(f"\njasgd{who}: {sentence}", file=sys.stderr, flush=True)
-    return _leave(code)
+    return _leave(code, peers, why or "process 0 has ended")
 
 
-def _leave(code: int) -> int:
+def _leave(code: int, peers: Peers, why: str | None) -> int:
     """End, process 0 last: JAX aborts the others if it is gone before them."""
     if jax.distributed.is_initialized():
-        if jax.process_index() == 0:
-            time.sleep(_GRACE)
+        peers.end(why)
         os._exit(code)
     return code

@@ -96,7 +96,7 @@ def watched(monkeypatch):
     the loop is not called at all.
     """
     seen = types.SimpleNamespace(devices=1, computes=True, groups=[], programs=[], together=[])
-    groups, step = sweeps._groups, batch.step
+    groups, step = sweeps.groups_of, batch.step
 
     def watched_groups(runs, devices):
         found = groups(runs, list(devices) * seen.devices)
@@ -110,7 +110,7 @@ def watched(monkeypatch):
         seen.together.append(state.params.shape[0])
         return step(loop, mesh, *arguments) if seen.computes else state
 
-    monkeypatch.setattr(sweeps, "_groups", watched_groups)
+    monkeypatch.setattr(sweeps, "groups_of", watched_groups)
     monkeypatch.setattr(batch, "step", watched_step)
     return seen
 
@@ -882,13 +882,13 @@ class _PlannedEnoughError(Exception):
 @pytest.mark.parametrize("rule", NUMBERS_ALONE)
 def test_a_step_size_is_a_number_of_any_rule(rule, monkeypatch):
     """Rules that differ in a step size alone share a program, wherever the step size stands in them."""
-    found, groups = [], sweeps._groups
+    found, groups = [], sweeps.groups_of
 
     def stop(runs, devices):
         found.extend(len(group.runs) for group in groups(runs, devices))
         raise _PlannedEnoughError
 
-    monkeypatch.setattr(sweeps, "_groups", stop)
+    monkeypatch.setattr(sweeps, "groups_of", stop)
     with pytest.raises(_PlannedEnoughError):
         sweep(rule=NUMBERS_ALONE[rule], grid={"learning_rate": [0.1, 0.2, 0.3]})
     assert found == [3]
