@@ -1,6 +1,7 @@
 """What the pictures share: colours, frame and caption, curves with bands over seeds, smoothing."""
 
 import contextlib
+import io
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def picture(
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
+    from PIL import Image
 
     size = size or (5 * columns, 3.6 * rows + 0.8)
     figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", **arguments)
@@ -39,7 +41,9 @@ def picture(
                 axes.legend(frameon=False, fontsize=8)
         lines = textwrap.fill(" ".join(caption.split()), width=int(13.5 * size[0]))
         figure.supxlabel(lines, fontsize=8, color="#444444")
-        figure.savefig(path, dpi=100)
+        whole = io.BytesIO()
+        figure.savefig(whole, dpi=100)
+        Image.open(whole).convert("RGB").quantize(256).save(path, optimize=True)  # a third of the size
     finally:
         plt.close(figure)
 

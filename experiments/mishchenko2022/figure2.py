@@ -85,7 +85,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
     x = found["x"].fillna(np.inf)
     quarter = x.sizes["version"] // 4
     early, late = x.isel(version=slice(quarter, 2 * quarter)), x.isel(version=slice(-quarter, None))
-    stable = (late.max("version") < early.max("version")) | (late.max("version") == 0)
+    stable = (late.max("version") < early.max("version")) | (late.max("version") < 1e-30)
     # The largest step below which all are stable.
     count = stable.astype(int).cumprod("learning_rate").sum("learning_rate")
     rates = np.array(grid["learning_rate"])
