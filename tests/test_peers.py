@@ -11,7 +11,7 @@ import pytest
 from jasgd import peers
 
 
-@pytest.fixture()
+@pytest.fixture
 def three():
     """Process 0 and two others, each with what it was told."""
     told = [queue.Queue() for _ in range(3)]

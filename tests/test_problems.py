@@ -470,8 +470,9 @@ BROKEN = np.where(np.arange(20)[:, None] == 6, np.nan, NUMBERED.inputs)
         (Dataset(NUMBERED.inputs, NUMBERED.labels[:15]), "15.*20|20.*15"),
         (Dataset(NUMBERED.inputs, NUMBERED.labels - 1), "label"),
         (Dataset(NUMBERED.inputs, NUMBERED.labels + 0.5), "label"),
+        (Dataset(NUMBERED.inputs[:0], NUMBERED.labels[:0]), "at least one example"),
     ],
-    ids=["nan", "inputs too short", "labels too short", "negative labels", "fractional labels"],
+    ids=["nan", "inputs too short", "labels too short", "negative labels", "fractional labels", "empty"],
 )
 def test_bad_data_are_refused(data, message):
     """Inputs are finite, labels whole numbers from 0 on, and there are as many of both."""

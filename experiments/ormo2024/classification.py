@@ -62,6 +62,8 @@ class Config:
 def problem(config: Config) -> jasgd.Problem:
     """A perceptron with 64 hidden units; every worker draws from all examples."""
     inputs, labels = dataset(config.data, config.data_dir)
+    if len(labels) <= config.examples:
+        raise ValueError(f"figures 3 and 4 train on {config.examples} examples and test on others; {len(labels)} are there.")
     cut = slice(config.examples), slice(config.examples, config.examples + 1000)
     seen, unseen = (jasgd.problems.Dataset(inputs[part], labels[part]) for part in cut)
     train = jasgd.problems.mlp(1, data=seen, batch=config.batch, l2=config.decay)

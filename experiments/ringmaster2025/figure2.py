@@ -111,7 +111,7 @@ def best_tried(found: "xarray.Dataset") -> "xarray.DataArray":
 
 def best_threshold(seconds: "xarray.DataArray") -> int:
     """R of the smallest median."""
-    return int(seconds["threshold"][int(seconds.argmin())])
+    return int(seconds["threshold"][int(np.argmin(seconds.data))])
 
 
 def draw(found: "xarray.Dataset", path: Path) -> None:

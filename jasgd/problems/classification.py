@@ -173,7 +173,9 @@ def _checked(data: Dataset) -> Dataset:
     inputs, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
     if labels.ndim != 1 or len(labels) != len(inputs):
         raise ValueError(f"inputs and labels must be as many, got shapes {inputs.shape} and {labels.shape}.")
-    if not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
+    if not len(labels):
+        raise ValueError("the data must hold at least one example; they are empty.")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise ValueError("labels must be whole numbers from 0 on.")
     if not np.isfinite(inputs).all():
         raise ValueError(f"example {int(np.argwhere(~np.isfinite(inputs))[0][0])} of the data is not finite.")
