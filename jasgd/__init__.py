@@ -1,6 +1,6 @@
 """Exact, deterministic simulation of asynchronous SGD with many virtual workers."""
 
-from jasgd import fleet, methods, plan, problems, protocols, reference, results, rules, theory
+from jasgd import compressors, fleet, methods, plan, problems, protocols, reference, results, rules, theory
 from jasgd._citation import citation
 from jasgd.delays import calls as delayed_calls
 from jasgd.delays import delayed
@@ -19,6 +19,7 @@ __all__ = [
     "Run",
     "Schedule",
     "citation",
+    "compressors",
     "delayed",
     "delayed_calls",
     "fleet",

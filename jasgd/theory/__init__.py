@@ -11,6 +11,9 @@ from jasgd.theory.client_sampling import (
     random_assignment_time,
     sampled_minibatch_time,
 )
+from jasgd.theory.equilibrium import (
+    equilibrium_time,
+)
 from jasgd.theory.iterations import (
     asynchronous_iterations,
     birch_iterations,
@@ -39,6 +42,10 @@ from jasgd.theory.rule_bounds import (
     dude_bound,
     ormo_bound,
     ormo_da_bound,
+)
+from jasgd.theory.shadowheart import (
+    ShadowheartCounts,
+    shadowheart_counts,
 )
 from jasgd.theory.step_sizes import (
     asynchronous_step_size,
@@ -87,6 +94,7 @@ from jasgd.theory.universal import (
 )
 
 __all__ = [
+    "ShadowheartCounts",
     "asynchronous_bound",
     "asynchronous_iterations",
     "asynchronous_step_size",
@@ -105,6 +113,7 @@ __all__ = [
     "dude_iterations",
     "dude_step_size",
     "dude_time",
+    "equilibrium_time",
     "harmonic_mean",
     "harmonic_means",
     "lipschitz_bound",
@@ -142,6 +151,7 @@ __all__ = [
     "ringmaster_step_size",
     "ringmaster_threshold",
     "sampled_minibatch_time",
+    "shadowheart_counts",
     "stability_limit",
     "strongly_convex_optimal_time",
     "synchronous_time",

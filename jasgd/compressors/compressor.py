@@ -1,0 +1,64 @@
+"""What a compressor is, and the key of one message."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.typing import ArrayLike
+
+from jasgd.engine import job_key
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Compressor:
+    r"""A random map C of pytrees of d coordinates, seen as one vector of them.
+
+    It is unbiased, :math:`E\,C(x) = x` and :math:`E \|C(x) - x\|^2 \le \omega \|x\|^2`, and declares :math:`\omega`, or
+    contractive, :math:`E \|C(x) - x\|^2 \le (1 - \alpha) \|x\|^2`, and declares :math:`\alpha`. The constants hold in
+    exact arithmetic: each leaf of a message is rounded to its dtype once, after computing in single precision at least.
+
+    Attributes:
+      compress: ``compress(key, tree) -> tree`` as the receiver sees it, with the structure, shapes and dtypes of what was
+        sent. The key belongs to this message alone: :func:`message_key`.
+      message_bytes: ``message_bytes(dim, dtype=jnp.float32)``, bytes of one message; their mean if that is random.
+      omega: ``omega(dim)`` of an unbiased compressor.
+      alpha: ``alpha(dim)`` of a contractive one; exactly one of the two is given.
+      name: for results and messages.
+
+    Example:
+      >>> half = Compressor(
+      ...     compress=lambda key, tree: jax.tree.map(lambda x: x / 2, tree),
+      ...     message_bytes=lambda dim, dtype=jnp.float32: dim * jnp.dtype(dtype).itemsize,
+      ...     alpha=lambda dim: 0.75,
+      ... )
+      >>> half.message_bytes(10)
+      40
+    """
+
+    compress: Callable[[jax.Array, Any], Any]
+    message_bytes: Callable[..., float]
+    omega: Callable[[int], float] | None = None
+    alpha: Callable[[int], float] | None = None
+    name: str = "compressor"
+
+    def __post_init__(self) -> None:
+        if (self.omega is None) == (self.alpha is None):
+            raise ValueError(f"{self.name} must declare exactly one of `omega` (unbiased) and `alpha` (contractive).")
+
+
+def message_key(key: jax.Array, worker: ArrayLike, version: ArrayLike, message: ArrayLike) -> jax.Array:
+    """The key of one message: a function of (key, worker, version, message) and nothing else.
+
+    It is ``jax.random.fold_in(jasgd.job_key(key, worker, version), message)``.
+
+    Args:
+      key: of all messages. Not that of the jobs, which would tie what is compressed to what is sampled: split it before.
+      worker, version: who sends, and the version of the point that the message is about.
+      message: which of the worker's messages about it.
+
+    Example:
+      >>> samples_key, messages_key = jax.random.split(jax.random.key(0))
+      >>> key = message_key(messages_key, worker=2, version=7, message=0)
+    """
+    return jax.random.fold_in(job_key(key, worker, version), message)
