@@ -27,13 +27,19 @@ class Peers:
         """Process 0: take the connections of all others, which say their number first."""
         server.settimeout(_SILENT)
         with server:
-            for _ in range(others):
-                link, _ = server.accept()
+            for count in range(others):
+                try:
+                    link, _ = server.accept()
+                except TimeoutError:
+                    raise OSError(f"only {count} of {others} other processes have connected within {_SILENT:g} s.") from None
                 self._follow(link, int.from_bytes(link.recv(4, socket.MSG_WAITALL)))
 
     def join(self, host: str, port: int, index: int) -> None:
         """Another process: connect to process 0."""
-        link = socket.create_connection((host, port), timeout=_SILENT)
+        try:
+            link = socket.create_connection((host, port), timeout=_SILENT)
+        except OSError as error:
+            raise OSError(f"process 0 cannot be reached at {host}:{port}: {error}.") from error
         link.sendall(index.to_bytes(4))
         self._follow(link, 0)
 

@@ -90,3 +90,14 @@ def test_a_frozen_process_counts_as_lost(monkeypatch):
         frozen.sendall((7).to_bytes(4))
         zero.wait_for(server, 1)
         assert told.get(timeout=5) == "process 7 has not answered for 0.3 s"
+
+
+def test_who_cannot_be_reached_is_named(monkeypatch):
+    """Both sides say what they waited for."""
+    monkeypatch.setattr(peers, "_SILENT", 0.2)
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    with pytest.raises(OSError, match=r"only 0 of 2 other processes have connected within 0.2 s"):
+        peers.Peers(print).wait_for(server, 2)
+    with pytest.raises(OSError, match=rf"process 0 cannot be reached at 127.0.0.1:{port}"):
+        peers.Peers(print).join("127.0.0.1", port, 1)
