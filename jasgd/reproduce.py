@@ -69,12 +69,15 @@ def reproduce(command: ReproduceCommand, root: Path | None) -> None:
     if command.paper is not None and command.paper not in papers:
         raise ValueError(f"there is no experiment {command.paper!r}; there are {', '.join(papers)}.")
     use_all_cores()
+    shown = 0
     for name in papers if command.paper is None else [command.paper]:
         numbers = papers[name][1]
         if command.figure is not None and command.figure not in numbers:
             raise ValueError(f"{name} has the figures {', '.join(map(str, numbers))}, got {command.figure}.")
         for number in numbers if command.figure is None else [command.figure]:
-            _figure(name, number, command)
+            shown += _figure(name, number, command)
+    if not shown:
+        print(f"nothing has been computed in {command.out}; run the command without `--claims` first.")
 
 
 def _papers(root: Path) -> dict[str, tuple[str, dict[int, tuple[str, str, str]]]]:
@@ -89,14 +92,15 @@ def _papers(root: Path) -> dict[str, tuple[str, dict[int, tuple[str, str, str]]]
     return found
 
 
-def _figure(paper: str, number: int, command: ReproduceCommand) -> None:
+def _figure(paper: str, number: int, command: ReproduceCommand) -> bool:
+    """Compute, draw and check one figure; whether there was something to show."""
     module = importlib.import_module(f"experiments.{paper}.figure{number}")
     config = _with_data(module.Config().quick() if command.quick else module.Config(), paper, number, command)
-    folder = command.out / (f"{paper}-quick" if command.quick else paper)
+    folder = command.out / "-".join(filter(None, (paper, "quick" if command.quick else None, command.data)))
     stored = folder / f"figure{number}.nc"
     found = _stored(stored, config)
     if found is None and command.claims:
-        return
+        return False
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
@@ -112,6 +116,7 @@ def _figure(paper: str, number: int, command: ReproduceCommand) -> None:
         print(f"{paper}, figure {number}\n")
     check = getattr(importlib.import_module(f"experiments.{paper}.claims"), f"figure{number}")
     print(importlib.import_module("experiments.claims").table(check(found)), end="\n\n", flush=True)
+    return True
 
 
 def how_long(found: "xarray.Dataset") -> str:
@@ -132,7 +137,7 @@ def _with_data(config: Any, paper: str, number: int, command: ReproduceCommand) 
     if command.data is None:
         return config
     if not hasattr(config, "data"):
-        raise ValueError(f"figure {number} of {paper} does not classify; leave out `--data`.")
+        raise ValueError(f"figure {number} of {paper} does not classify; name one that does, or leave out `--data`.")
     return dataclasses.replace(config, data=command.data, data_dir=str(command.data_dir))
 
 

@@ -89,6 +89,12 @@ def test_what_there_is_not(command, sentence, tmp_path):
         reproduce(command, None)
 
 
+def test_without_results_there_are_no_claims(tmp_path, capsys):
+    """And a sentence says so."""
+    reproduce(ReproduceCommand(claims=True, out=tmp_path), ROOT)
+    assert capsys.readouterr().out == f"nothing has been computed in {tmp_path}; run the command without `--claims` first.\n"
+
+
 def test_the_list_names_every_figure(capsys):
     """Paper, title, figures."""
     reproduce(ReproduceCommand(list=True), ROOT)

@@ -7,9 +7,9 @@ known to us and are replaced by our own.
 FIGURES = {
     1: (
         "one number, two workers: levels and time scale of vanilla and Rescaled ASGD",
-        "10 s",
+        "5 s",
         "poster's curves, our instance",
     ),
-    2: ("label-split classification against Malenia and Ringleader SGD", "? min", "poster's horizon, other data"),
-    3: ("three forms of rescaling under random durations", "? s", "ours"),
+    2: ("label-split classification against Malenia and Ringleader SGD", "4 min", "poster's horizon, other data"),
+    3: ("three forms of rescaling under random durations", "15 s", "ours"),
 }

@@ -7,7 +7,7 @@ MNIST, a smaller network and a shorter horizon unless other data are named.
 FIGURES = {
     1: (
         "label-split classification, n = 100: gradient norm against seconds, seven methods",
-        "? min",
+        "10 min",
         "poster's settings, other data",
     ),
 }
