@@ -51,7 +51,7 @@ def reproduce(command: ReproduceCommand, root: Path | None) -> None:
     Example:
       >>> from jasgd.cli import checkout
       >>> reproduce(ReproduceCommand(list=True), checkout())  # doctest: +ELLIPSIS
-      mishchenko2022  ...
+      ata2025  ...
     """
     if root is None:
         raise ValueError("the experiments live in a checkout of jasgd; run this command in one.")

@@ -76,7 +76,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
         "vanilla ASGD": Contestant(asynchronous, optax.sgd, config.small),
     }
     made_problem = problem(
-        config.data, config.data_dir, workers=n, alpha=config.alpha, hidden=config.hidden, batch=config.batch
+        config.data, config.data_dir, workers=n, alpha=config.alpha, hidden=config.hidden, batch=config.batch, penalty=0.0
     )
     times = np.linspace(0, config.seconds, config.records + 1)[1:]
     return contest(made_problem, contestants, times=times, seeds=config.seeds, key=jax.random.key(0), folder=folder)

@@ -28,8 +28,10 @@ def clients(labels: np.ndarray, workers: int, alpha: float, *, seed: int = 0) ->
     return shards
 
 
-def problem(data: str, data_dir: str, *, workers: int, alpha: float, hidden: int, batch: int) -> jasgd.Problem:
+def problem(
+    data: str, data_dir: str, *, workers: int, alpha: float, hidden: int, batch: int, penalty: float
+) -> jasgd.Problem:
     """A perceptron with one hidden layer on these clients."""
     examples = dataset(data, data_dir)
     shards = clients(examples.labels, workers, alpha)
-    return jasgd.problems.mlp(shards, hidden=(hidden,), data=examples, batch=batch)
+    return jasgd.problems.mlp(shards, hidden=(hidden,), data=examples, batch=batch, l2=penalty)
