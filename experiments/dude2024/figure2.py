@@ -10,7 +10,7 @@ import numpy as np
 
 import jasgd
 from experiments.contest import attributes, lasting, tuned
-from experiments.data import dataset
+from experiments.data import classifier, dataset
 from experiments.dude2024.settings import COLOURS, contenders
 from experiments.pictures import curve, picture
 
@@ -79,11 +79,7 @@ def problem(config: Config, alpha: float, draw: int) -> jasgd.Problem:
     """The perceptron; the draw decides on the split, the samples and the starting point."""
     data = dataset(config.data, config.data_dir)
     shards = jasgd.problems.partition.dirichlet(data.labels, WORKERS, alpha, seed=draw)
-    if data.inputs.ndim == 4:
-        network = jasgd.problems.cnn(int(data.labels.max()) + 1)
-        made = jasgd.problems.classification(network, shards, data=data, batch=config.batch, l2=config.l2)
-    else:
-        made = jasgd.problems.mlp(shards, hidden=(config.hidden,), data=data, batch=config.batch, l2=config.l2)
+    made = classifier(data, shards, hidden=config.hidden, batch=config.batch, l2=config.l2)
     number = jnp.uint32(draw)  # an array, so that all draws are one compiled program
     return dataclasses.replace(
         made,

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import jasgd
-from experiments.data import dataset
+from experiments.data import classifier, dataset
 from experiments.ormo2024.settings import BETA, RULES, Maker
 from jasgd import rules
 from jasgd.fleet import Fleet
@@ -60,14 +60,14 @@ class Config:
 
 
 def problem(config: Config) -> jasgd.Problem:
-    """A perceptron with 64 hidden units; every worker draws from all examples."""
+    """A perceptron with 64 hidden units, or a network for images; every worker draws from all examples."""
     inputs, labels = dataset(config.data, config.data_dir)
     if len(labels) <= config.examples:
         raise ValueError(f"figures 3 and 4 train on {config.examples} examples and test on others; {len(labels)} are there.")
     cut = slice(config.examples), slice(config.examples, config.examples + 1000)
     seen, unseen = (jasgd.problems.Dataset(inputs[part], labels[part]) for part in cut)
-    train = jasgd.problems.mlp(1, data=seen, batch=config.batch, l2=config.decay)
-    test = jasgd.problems.mlp(1, data=unseen)
+    train = classifier(seen, 1, hidden=64, batch=config.batch, l2=config.decay)
+    test = classifier(unseen, 1, hidden=64)
 
     def metrics(params: optax.Params) -> Mapping[str, jax.Array]:
         return {**train.metrics(params), "test_accuracy": test.metrics(params)["accuracy"]}
