@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 import jasgd
-from jasgd.results import best, final, labels
+from jasgd.results import final, labels
 
 if TYPE_CHECKING:
     import xarray
@@ -66,11 +66,6 @@ def lasting(protocol: Protocol, seconds: float, seed: int) -> jasgd.Schedule:
     while (schedule := protocol(updates, seed)).version_time[-1] < seconds:
         updates *= 2
     return schedule.first_updates(max(1, int(np.searchsorted(schedule.version_time, seconds))))
-
-
-def tuned(found: "xarray.Dataset", metric: str) -> "xarray.Dataset":
-    """Every algorithm with the learning rate whose median of the metric is smallest in the end."""
-    return best(found, over="learning_rate", metric=metric)
 
 
 def attributes(parts: Iterable["xarray.Dataset"]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import xarray
 import jasgd
 from experiments import pages
 from experiments.claims import Claim, listed, table
-from experiments.contest import Contestant, attributes, contest, ends, lasting, seconds_to, tuned
+from experiments.contest import Contestant, attributes, contest, ends, lasting, seconds_to
 from experiments.koloskova2022 import claims as koloskova_claims
 from experiments.koloskova2022 import figure1 as koloskova
 from experiments.mishchenko2022 import claims as mishchenko_claims
@@ -48,7 +48,7 @@ def test_a_contest_has_every_method_with_its_own_steps_at_the_same_times(tmp_pat
     assert dict(found["loss"].sizes) == {"algorithm": 2, "learning_rate": 3, "seed": 2, "time": 3}
     np.testing.assert_array_equal(found["time"], [0.0, 5.0, 10.0])
     assert bool(found["loss"].sel(algorithm="rounds", learning_rate=0.1).isnull().all())
-    chosen = tuned(found, "loss")
+    chosen = jasgd.results.best(found, over="learning_rate", metric="loss")
     np.testing.assert_array_equal(chosen["learning_rate"], [0.1, 0.5])
     # 37 updates take 10 s on four equal workers; one step or rate more is another run.
     rows = len(lasting(asynchronous, 10.0, 0))

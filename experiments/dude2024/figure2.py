@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jasgd
-from experiments.contest import attributes, lasting, tuned
+from experiments.contest import attributes, lasting
 from experiments.data import classifier, dataset
 from experiments.dude2024.settings import COLOURS, contenders
 from experiments.pictures import curve, picture
@@ -149,4 +149,4 @@ def draw(found: "xarray.Dataset", path: Path) -> None:
 
 def best_steps(found: "xarray.Dataset") -> "xarray.Dataset":
     """Every method in every setting with the step whose final loss has the smallest median."""
-    return tuned(found.rename(step="learning_rate"), "loss")
+    return jasgd.results.best(found.rename(step="learning_rate"), over="learning_rate", metric="loss")

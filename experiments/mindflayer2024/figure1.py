@@ -11,9 +11,10 @@ import numpy as np
 import optax
 
 import jasgd
-from experiments.contest import Protocol, attributes, tuned
+from experiments.contest import Protocol, attributes
 from experiments.mindflayer2024.settings import MEDIAN, TIMES, fleet, quickest_cut, success
 from experiments.pictures import BLUE, GREEN, PINK, RED, SKY, curve, picture
+from jasgd.results import best
 
 if TYPE_CHECKING:
     import xarray
@@ -130,7 +131,9 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
         )
         for name, (protocol, rule) in methods().items()
     ]
-    found = xarray.concat([tuned(part, "grad_norm") for part in parts], "algorithm", combine_attrs="drop")
+    found = xarray.concat(
+        [best(part, over="learning_rate", metric="grad_norm") for part in parts], "algorithm", combine_attrs="drop"
+    )
     return found[["grad_norm"]].assign_coords(algorithm=list(LOOKS)).assign_attrs(attributes(parts))
 
 

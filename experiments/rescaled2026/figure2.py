@@ -9,10 +9,11 @@ import numpy as np
 import optax
 
 import jasgd
-from experiments.contest import Contestant, contest, tuned
+from experiments.contest import Contestant, contest
 from experiments.pictures import BLUE, GREEN, GREY, RED, curve, picture
 from experiments.ringleader2025.settings import fleet, problem
 from jasgd import protocols, rules
+from jasgd.results import best
 
 if TYPE_CHECKING:
     import xarray
@@ -84,7 +85,7 @@ def compute(config: Config, folder: Path) -> "xarray.Dataset":
 
 def draw(found: "xarray.Dataset", path: Path) -> None:
     """Loss against time, and the last loss against the step."""
-    shown = tuned(found, "loss")
+    shown = best(found, over="learning_rate", metric="loss")
     colours = dict(zip(found["algorithm"].values, (RED, BLUE, GREEN, GREY), strict=True))
     with picture(path, CAPTION, columns=2, size=(12, 5)) as (left, right):
         for name, colour in colours.items():
