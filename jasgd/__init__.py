@@ -4,11 +4,11 @@ from jasgd import compressors, fleet, methods, plan, problems, protocols, refere
 from jasgd._citation import citation
 from jasgd.delays import calls as delayed_calls
 from jasgd.delays import delayed
-from jasgd.engine import job_key
+from jasgd.keys import job_key, split_key
 from jasgd.layout import Layout
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
-from jasgd.simulation import Run, simulate, split_key
+from jasgd.simulation import Run, simulate
 from jasgd.sweeps import sweep
 
 __version__ = "0.1.0"

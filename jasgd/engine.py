@@ -15,11 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
 
 from jasgd import ring
 from jasgd.chunks import ring_rows
 from jasgd.extra_args import EXTRA_ARGS
+from jasgd.keys import job_key
 from jasgd.layout import Layout
 from jasgd.plan import Plan
 from jasgd.program import Program
@@ -27,7 +27,7 @@ from jasgd.rules._rows import sum_dtype
 from jasgd.rules.sent import sent_params
 from jasgd.traced import Numbers, Traced, traced, tree_bytes, with_rule
 
-__all__ = ["Loop", "Numbers", "State", "Traced", "init", "job_key", "loop_of", "step", "traced", "tree_bytes", "with_rule"]
+__all__ = ["Loop", "Numbers", "State", "Traced", "init", "loop_of", "step", "traced", "tree_bytes", "with_rule"]
 
 
 @jax.tree_util.register_dataclass
@@ -186,20 +186,6 @@ def _sample(loop: Loop, numbers: Numbers, key: jax.Array, worker: jax.Array, job
     flat = jax.vmap(one)(worker.ravel(), job.ravel())
     flat = jax.lax.optimization_barrier(flat)  # XLA on CPU would draw the numbers again wherever they are used
     return jax.tree.map(lambda leaf: leaf.reshape(*worker.shape, *leaf.shape[1:]), flat)
-
-
-def job_key(key: jax.Array, worker: ArrayLike, job: ArrayLike) -> jax.Array:
-    """The key of one job: a function of (key, worker, job) and nothing else.
-
-    Args:
-      key: of all jobs, the second of :func:`jasgd.split_key`.
-      worker, job: the worker, and which of its jobs.
-
-    Example:
-      >>> _, jobs_key = jasgd.split_key(jax.random.key(0))
-      >>> key = jasgd.job_key(jobs_key, worker=2, job=7)
-    """
-    return jax.random.fold_in(jax.random.fold_in(key, worker), job)
 
 
 def _computed_at(state: State) -> optax.Params:

@@ -12,12 +12,13 @@ import optax
 from jasgd import engine
 from jasgd.batches import Group, Prepared, Run
 from jasgd.grid import Grid, Point, make, names_asked_for
+from jasgd.keys import split_key
 from jasgd.lanes import gradients_per_round
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.records import record_points
 from jasgd.schedule import Schedule
-from jasgd.simulation import check_metrics, check_params, check_simulation, split_key
+from jasgd.simulation import check_metrics, check_params, check_simulation
 
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
 

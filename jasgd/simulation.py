@@ -15,6 +15,7 @@ import optax
 from jasgd import chunks, engine
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
+from jasgd.keys import split_key
 from jasgd.lanes import choose_lanes
 from jasgd.layout import Layout
 from jasgd.memory import refuse_if_too_large, room_for_lanes
@@ -184,19 +185,6 @@ def simulate(
             times=None if record_times is None else record_times.tolist(),
         ),
     )
-
-
-def split_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The keys of the starting point and of all jobs: how :func:`simulate` uses its one key.
-
-    Example:
-      >>> init_key, jobs_key = jasgd.split_key(jax.random.key(0))
-      >>> problem = jasgd.problems.quadratic(10, noise=0.1)
-      >>> params = problem.init(init_key)
-      >>> batch = problem.sample(jasgd.job_key(jobs_key, worker=2, job=7), 2)
-    """
-    init_key, jobs_key = jax.random.split(key)
-    return init_key, jobs_key
 
 
 def check_simulation(

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jasgd
-from jasgd import _held, engine
+from jasgd import _held
 from jasgd.delays import calls, delayed
 
 KEY = jax.random.key(3)
@@ -54,7 +54,7 @@ def train(problem, tx, steps, **look):
 
     def gradient(params, state):
         worker, job = optax.tree.get(state, "next_worker"), optax.tree.get(state, "next_job")
-        batch = problem.sample(engine.job_key(job_key, worker, job), worker)
+        batch = problem.sample(jasgd.job_key(job_key, worker, job), worker)
         return problem.gradient(jasgd.rules.sent_params(state, params), batch)
 
     return descend(tx, problem.init(init_key), gradient, steps, **look)
@@ -263,7 +263,7 @@ def test_an_nnx_optimizer_with_a_schedule_equals_the_simulation():
     @nnx.jit
     def train_step(model, optimizer):
         worker, job = optimizer.opt_state.next_worker[...], optimizer.opt_state.next_job[...]
-        batch = problem.sample(engine.job_key(job_key, worker, job), worker)
+        batch = problem.sample(jasgd.job_key(job_key, worker, job), worker)
         optimizer.update(model, nnx.grad(loss)(model, batch))
 
     for _ in range(calls(schedule)):

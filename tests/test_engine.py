@@ -151,7 +151,7 @@ def test_a_lone_worker_is_plain_optax_bit_for_bit(rule):
     run = jasgd.simulate(QUADRATIC, rule, schedule, key=KEY)
     init_key, job_key = jax.random.split(KEY)
     params = QUADRATIC.init(init_key)
-    batches = jax.jit(jax.vmap(lambda job: QUADRATIC.sample(engine.job_key(job_key, 0, job), 0)))(jnp.arange(50))
+    batches = jax.jit(jax.vmap(lambda job: QUADRATIC.sample(jasgd.job_key(job_key, 0, job), 0)))(jnp.arange(50))
     state = rule.init(params)
 
     @jax.jit

@@ -14,7 +14,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 import jasgd
-from jasgd.engine import job_key
+from jasgd.keys import job_key
 
 Run = Callable[[], optax.Params]
 

@@ -226,7 +226,7 @@ def _virtual(made: jasgd.Problem, schedule: jasgd.Schedule, points: np.ndarray, 
     run_key = jax.random.fold_in(key, 0)
 
     def gradient(point: jax.Array, who: jax.Array, which: jax.Array) -> jax.Array:
-        return made.gradient(point, made.sample(jasgd.job_key(jasgd.simulation.split_key(run_key)[1], who, which), who))
+        return made.gradient(point, made.sample(jasgd.job_key(jasgd.split_key(run_key)[1], who, which), who))
 
     gradients = np.asarray(jax.jit(jax.vmap(gradient))(points[read], worker, job), np.float64)
     taken = (step * WORKERS / np.maximum(WORKERS, used - read))[:, None] * gradients

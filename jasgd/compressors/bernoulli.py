@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from jasgd._checks import require
 from jasgd.compressors._tree import dimension, weigh
 from jasgd.compressors.compressor import Compressor
-from jasgd.rules._checks import require
 
 CITATION = """\
 @inproceedings{wangni2018gradient,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax.typing import ArrayLike
 
-from jasgd.engine import job_key
+from jasgd.keys import job_key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from jasgd._checks import require_count
 from jasgd.compressors._tree import dimension, magnitudes, wide
 from jasgd.compressors.compressor import Compressor
-from jasgd.rules._checks import require_count
 
 CITATION = """\
 @inproceedings{alistarh2017qsgd,

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
+from jasgd._checks import require_count
 from jasgd.compressors._tree import dimension, weigh
 from jasgd.compressors.compressor import Compressor
-from jasgd.rules._checks import require_count
 
 CITATION = """\
 @inproceedings{stich2018sparsified,

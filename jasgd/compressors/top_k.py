@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from jasgd._checks import require_count
 from jasgd.compressors._tree import dimension, weigh, wide
 from jasgd.compressors.compressor import Compressor
 from jasgd.compressors.rand_k import CITATION as CITATION
 from jasgd.compressors.rand_k import require_coordinates
-from jasgd.rules._checks import require_count
 
 
 def top_k(k: int) -> Compressor:

@@ -21,6 +21,9 @@ class Problem:
       sample: ``sample(key, worker) -> batch``, one worker's data for one job; the key belongs to this job alone.
       metrics: ``metrics(params) -> dict`` of scalars to record, at least ``loss`` and ``grad_norm`` of the objective.
       gradient: ``gradient(params, batch) -> tree like params``; by default ``jax.grad(loss)``.
+      mean_sample: ``mean_sample(key, worker, count) -> batch``, one batch whose gradient has, at every point, the law of the
+        mean of ``count`` independent stochastic gradients; for problems where that costs less than these. The count may be
+        traced.
       num_workers: how many workers have data; None: any number.
       name: for results.
       facts: known constants, e.g. the smoothness or the smallest loss.
@@ -39,6 +42,7 @@ class Problem:
     sample: Callable[[jax.Array, jax.Array], Batch]
     metrics: Callable[[optax.Params], Metrics]
     gradient: Callable[[optax.Params, Batch], optax.Updates] = None  # type: ignore[assignment]
+    mean_sample: Callable[[jax.Array, jax.Array, jax.Array], Batch] | None = None
     num_workers: int | None = None
     name: str = "problem"
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd._checks import require_count, require_not_negative
 from jasgd.rules import _rows
-from jasgd.rules._checks import require_count, require_not_negative
 
 CITATION = """\
 @misc{ace2025, note={arXiv:2511.19066}, year={2025}}

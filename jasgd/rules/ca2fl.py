@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jasgd._checks import require_count
 from jasgd.rules import _rows
-from jasgd.rules._checks import require_count
 from jasgd.rules.when_applied import when_applied
 
 CITATION = """\

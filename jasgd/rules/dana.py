@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd._checks import require_count, require_momentum, require_not_negative
 from jasgd.rules import _rows
-from jasgd.rules._checks import require_count, require_momentum, require_not_negative
 
 CITATION = """\
 @article{hakimi2019taming,

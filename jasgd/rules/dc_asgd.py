@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd._checks import require_momentum, require_not_negative, require_positive
 from jasgd.rules import _rows
-from jasgd.rules._checks import require_momentum, require_not_negative, require_positive
 
 CITATION = """\
 @inproceedings{zheng2017asynchronous,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jasgd.rules._checks import require_not_negative
+from jasgd._checks import require_not_negative
 from jasgd.rules.delay_weights import CITATION as CITATION
 from jasgd.rules.delay_weights import Weight
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require_not_negative, require_positive
+from jasgd._checks import require_not_negative, require_positive
 
 MISHCHENKO = """\
 @inproceedings{mishchenko2022asynchronous,

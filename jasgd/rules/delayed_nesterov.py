@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require, require_count, require_momentum
+from jasgd._checks import require, require_count, require_momentum
 
 CITATION = """\
 @article{liu2024asynchronous,

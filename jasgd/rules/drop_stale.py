@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require_not_negative
+from jasgd._checks import require_not_negative
 from jasgd.rules.delay_weights import KOLOSKOVA as CITATION  # noqa: F401
 
 

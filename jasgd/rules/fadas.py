@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd._checks import require_momentum, require_not_negative, require_positive
 from jasgd.rules import _rows, delay_weights
-from jasgd.rules._checks import require_momentum, require_not_negative, require_positive
 from jasgd.rules._rows import cast_like
 from jasgd.rules.when_applied import when_applied
 

@@ -11,7 +11,7 @@ import jax
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require
+from jasgd._checks import require
 from jasgd.rules.delay_weights import XIE as CITATION  # noqa: F401
 from jasgd.rules.delay_weights import Weight
 from jasgd.rules.scale_by_delay import scale_by_delay

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jasgd._checks import require_count, require_momentum
 from jasgd.rules import delay_weights
-from jasgd.rules._checks import require_count, require_momentum
 from jasgd.rules.scale_by_delay import scale_by_delay
 
 CITATION = """\

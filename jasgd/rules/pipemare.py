@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require_positive
+from jasgd._checks import require_positive
 
 CITATION = """\
 @article{yang2019pipemare,

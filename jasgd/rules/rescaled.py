@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require_count, require_positive
+from jasgd._checks import require_count, require_positive
 
 CITATION = """\
 @article{mahran2026rescaled,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd.rules._checks import require_count, require_momentum, require_not_negative
+from jasgd._checks import require_count, require_momentum, require_not_negative
 
 CITATION = """\
 @inproceedings{cohen2022smega2,

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import optax
 from jax.typing import ArrayLike
 
+from jasgd._checks import require_count, require_momentum
 from jasgd.rules import _rows
-from jasgd.rules._checks import require_count, require_momentum
 
 CITATION = """\
 @inproceedings{giladi2020stability,
