@@ -1,6 +1,6 @@
 """Exact, deterministic simulation of asynchronous SGD with many virtual workers."""
 
-from jasgd import compressors, fleet, methods, plan, problems, protocols, reference, results, rules, theory
+from jasgd import compressors, fleet, methods, oracles, plan, problems, protocols, reference, results, rules, theory, traffic
 from jasgd._citation import citation
 from jasgd.delays import calls as delayed_calls
 from jasgd.delays import delayed
@@ -25,6 +25,7 @@ __all__ = [
     "fleet",
     "job_key",
     "methods",
+    "oracles",
     "plan",
     "problems",
     "protocols",
@@ -35,4 +36,5 @@ __all__ = [
     "split_key",
     "sweep",
     "theory",
+    "traffic",
 ]

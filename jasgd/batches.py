@@ -22,7 +22,7 @@ _CACHED_CHUNKS = 2**27  # bytes of a shared schedule's chunks that are kept for 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """A problem and a rule as programs."""
+    """A problem and a rule as programs, gradients per job, and what messages and models weigh."""
 
     program: engine.Traced
     init: Program
@@ -31,6 +31,8 @@ class Prepared:
     metric_names: tuple[str, ...]
     init_numbers: dict[str, list[jax.Array]]
     metric_numbers: list[jax.Array]
+    job_gradients: Any
+    links: Mapping[str, Any]
 
     @property
     def structure(self) -> tuple[Any, ...]:
@@ -49,6 +51,12 @@ class Run:
     prepared: Prepared
     schedule: Schedule
     versions: np.ndarray
+
+    @property
+    def gradients(self) -> int:
+        """How many it computes."""
+        per_job = np.broadcast_to(self.prepared.job_gradients, self.schedule.num_workers)
+        return int(per_job[self.schedule.worker].sum())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from jasgd.traffic import UNITS
+
 Value = float | int | bool | str
 Point = Mapping[str, Value]
 
-RESERVED = frozenset({"seed", "version", "time", "record", "point", "diverged", "diverged_at"})
+RESERVED = frozenset({"seed", "version", "time", "record", "point", "diverged", "diverged_at", *UNITS})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

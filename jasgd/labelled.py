@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jasgd import traffic
 from jasgd.batches import Run
 from jasgd.grid import Grid
 from jasgd.records import record_points
@@ -33,6 +34,7 @@ def sweep_dataset(
     seconds = np.full((len(runs), len(axis)), np.nan)
     versions = np.full((len(runs), len(axis)), -1, np.int64)
     diverged_at = np.full(len(runs), -1, np.int64)
+    carried = {name: np.full((len(runs), len(axis)), np.nan) for name in traffic.UNITS}
     for i, (run, (metrics, finite)) in enumerate(zip(runs, found, strict=True)):
         if times is None:
             mine, where = run.versions, np.searchsorted(axis, run.versions)
@@ -43,13 +45,15 @@ def sweep_dataset(
         versions[i, where] = mine
         if not finite.all():
             diverged_at[i] = run.versions[np.argmin(finite)]
+        for name, column in traffic.columns(run.schedule, mine, **run.prepared.links).items():
+            carried[name][i, where] = column
         alive = (mine < diverged_at[i]) | (diverged_at[i] < 0)
         for name in names:
             columns[name][i, where[alive]] = metrics[name][np.searchsorted(run.versions, mine[alive])]
     dims, shape = (*grid.dims, "seed"), (*grid.dims.values(), len(seeds))
     along = "version" if times is None else "time"
     clock = "s" if runs[0].schedule.clock == "seconds" else "server steps"
-    units = {"time": clock, "version": "server updates"}
+    units = {"time": clock, "version": "server updates", **traffic.UNITS}
 
     def labelled(name: str, column: np.ndarray) -> Any:
         return (*dims, along), column.reshape(*shape, -1), {"units": units.get(name, "1")}
@@ -59,9 +63,10 @@ def sweep_dataset(
     variables["diverged_at"] = (dims, diverged_at.reshape(shape), {"units": units["version"], "never": -1})
     coords: dict[str, Any] = {name: (dim, values) for name, (dim, values) in grid.coords.items()}
     coords |= {"seed": np.array(seeds), along: (along, axis, {"units": units[along]})}
-    other, column = ("time", seconds) if times is None else ("version", versions)
-    alike = np.array_equal(column, np.broadcast_to(column[0], column.shape), equal_nan=other == "time")
-    coords[other] = ((along,), column[0], {"units": units[other]}) if alike else labelled(other, column)
+    other = {"time": seconds} if times is None else {"version": versions}
+    for name, column in (other | carried).items():
+        alike = np.array_equal(column, np.broadcast_to(column[0], column.shape), equal_nan=name != "version")
+        coords[name] = ((along,), column[0], {"units": units[name]}) if alike else labelled(name, column)
     return labels().Dataset(variables, coords, dict(attributes))
 
 

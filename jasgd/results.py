@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jasgd.traffic import UNITS
+
 if TYPE_CHECKING:
     import xarray
 
-_UNITS = {"time": "s", "version": "server updates"}
+_UNITS = {"time": "s", "version": "server updates", **UNITS}
 
 
 def provenance(**configuration: Any) -> dict[str, str]:

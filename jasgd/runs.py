@@ -12,13 +12,14 @@ import optax
 from jasgd import engine
 from jasgd.batches import Group, Prepared, Run
 from jasgd.grid import Grid, Point, make, names_asked_for
+from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
 from jasgd.lanes import gradients_per_round
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.records import record_points
 from jasgd.schedule import Schedule
-from jasgd.simulation import check_metrics, check_params, check_simulation
+from jasgd.simulation import check_metrics, check_params, check_simulation, seen_through
 
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
 
@@ -27,6 +28,7 @@ def runs_of(
     problem: Any,
     rule: Any,
     schedule: Any,
+    oracle: Any,
     points: Grid,
     seeds: Sequence[int],
     params: optax.Params | None,
@@ -43,12 +45,16 @@ def runs_of(
             made[case] = create()
         return made[case]
 
+    varies = callable(problem) or names_asked_for(oracle) != frozenset()
     runs: list[Run] = []
     schedules: list[Schedule] = []
     for index, point in enumerate(points.points):
-        mine = once("problem", problem, lambda: make(problem, point), point)  # noqa: B023
-        its_rule = once("rule", rule, lambda: make(rule, point), point)  # noqa: B023
+        alone = once("problem", problem, lambda: make(problem, point), point)  # noqa: B023
+        its_oracle = once("oracle", oracle, lambda: make(oracle, point), point)  # noqa: B023
+        mine = once("seen", None, lambda: seen_through(its_oracle, alone), {}, id(alone), id(its_oracle))  # noqa: B023
         for seed in seeds:
+            of_seed = seed if "seed" in names_asked_for(rule) else None
+            its_rule = once("rule", rule, lambda: make(rule, point, seed=seed), point, of_seed)  # noqa: B023
             of_seed = seed if "seed" in names_asked_for(schedule) else None
             its_schedule = once("schedule", schedule, lambda: make(schedule, point, seed=seed), point, of_seed)  # noqa: B023
             its_schedule = _known(its_schedule, schedules)
@@ -61,8 +67,8 @@ def runs_of(
                 id(its_rule),
                 id(its_schedule),
             )
-            base = once("prepared", None, lambda: _prepared(mine, its_rule, params, key, callable(problem)), {}, id(mine))  # noqa: B023
-            prepared = once("both", None, lambda: _with_rule(base, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
+            base = once("prepared", None, lambda: _prepared(mine, its_rule, params, key, varies), {}, id(mine))  # noqa: B023
+            prepared = once("both", None, lambda: _with_rule(base, mine, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
             runs.append(
                 Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)
             )
@@ -120,14 +126,18 @@ def _prepared(
         metric_names=tuple(jax.eval_shape(problem.metrics, first)),
         init_numbers={"params": init_numbers, "rule_state": rule_numbers},
         metric_numbers=metric_numbers,
+        job_gradients=np.asarray(1 if problem.job_gradients is None else problem.job_gradients),
+        links={},
     )
 
 
-def _with_rule(base: Prepared, rule: optax.GradientTransformation) -> Prepared:
+def _with_rule(base: Prepared, problem: Problem, rule: optax.GradientTransformation) -> Prepared:
     rule_init, numbers = trace(rule.init, base.program.params, lift_numbers=True)
     program = engine.with_rule(base.program, rule)
     init_numbers = {**base.init_numbers, "rule_state": numbers}
-    return dataclasses.replace(base, program=program, rule_init=rule_init, init_numbers=init_numbers)
+    sizes = bytes_per_message(problem, program.params, program.rule_state), engine.tree_bytes(program.params)
+    links = {"messages": messages_per_job(problem), "message_bytes": sizes[0], "model_bytes": sizes[1]}
+    return dataclasses.replace(base, program=program, rule_init=rule_init, init_numbers=init_numbers, links=links)
 
 
 def groups_of(runs: Sequence[Run], devices: Sequence[jax.Device]) -> list[Group]:

@@ -7,7 +7,6 @@ delay 0. Papers that count from 1 (Mishchenko et al. 2022, Islamov et al. 2024) 
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -15,10 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd import schedule_file
+from jasgd.ledger import Ledger
 from jasgd.summary import Summary, summarise
+from jasgd.traffic import Contents, Traffic
 
-_SCHEMA = "jasgd schedule 1"
-_COLUMNS = {
+COLUMNS = {
     "worker": np.int32,
     "job": np.int32,
     "read": np.int32,
@@ -27,28 +28,6 @@ _COLUMNS = {
     "weight": np.float32,
     "apply": np.bool_,
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Ledger:
-    """Work that left no row in the table, and jobs still under way when the last row was used.
-
-    Attributes:
-      dropped, cancelled: (N,) int64, jobs whose gradient was thrown away on arrival, or that were stopped early.
-      dropped_seconds, cancelled_seconds, idle_seconds: (N,) float64.
-      lost_delay: sum of the delays of dropped gradients and of the ages of cancelled jobs, in versions.
-      pending_worker, pending_read, pending_start: the jobs in flight at the end.
-    """
-
-    dropped: np.ndarray
-    cancelled: np.ndarray
-    dropped_seconds: np.ndarray
-    cancelled_seconds: np.ndarray
-    idle_seconds: np.ndarray
-    lost_delay: int
-    pending_worker: np.ndarray
-    pending_read: np.ndarray
-    pending_start: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +47,9 @@ class Schedule:
       jobs_in_flight: number of *other* jobs under way at every delivery if that is constant, else None.
       parallel: whether one worker may have several jobs under way at once.
       ledger: what the table does not show; None where it is not known (imported logs, drawn delays).
+      contents: what a job consists of, if not of one gradient, one message and one model.
+      wire_seconds: (N,) float64, how long each worker's link is busy with a job; None: links take no time.
+      lost: what the links carried in vain while each version was the newest, arrays (updates,); by default the ledger's.
     """
 
     worker: np.ndarray
@@ -84,9 +66,14 @@ class Schedule:
     jobs_in_flight: int | None = None
     parallel: bool = False
     ledger: Ledger | None = None
+    contents: Contents | None = None
+    wire_seconds: np.ndarray | None = None
+    lost: Traffic | None = None
 
     def __post_init__(self) -> None:
-        for name, dtype in _COLUMNS.items():
+        if self.lost is None and self.ledger is not None:
+            object.__setattr__(self, "lost", self.ledger.lost)
+        for name, dtype in COLUMNS.items():
             column = np.asarray(getattr(self, name))
             if column.ndim != 1 or len(column) != len(np.asarray(self.worker)):
                 raise ValueError(f"column `{name}` must be flat and as long as `worker`, got shape {column.shape}.")
@@ -119,6 +106,11 @@ class Schedule:
         """Number of server steps."""
         return int(np.count_nonzero(self.apply))
 
+    @property
+    def gradients(self) -> int:
+        """Number of gradients that the deliveries hold."""
+        return len(self) if self.contents is None else int(self.contents.gradients[self.worker].sum())
+
     @functools.cached_property
     def version_time(self) -> np.ndarray:
         """(updates + 1,) float64, when each version came into being; version 0 at time 0."""
@@ -129,7 +121,7 @@ class Schedule:
         return (
             isinstance(other, Schedule)
             and (self.num_workers, self.clock) == (other.num_workers, other.clock)
-            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _COLUMNS)
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -164,6 +156,7 @@ class Schedule:
                     f"a job under way at the end must have read a version from 0 to {self.updates}, got {pending}."
                 )
         self._verify_conservation()
+        self._verify_links()
         return self
 
     def _times_are_sane(self) -> np.ndarray:
@@ -191,6 +184,15 @@ class Schedule:
         if bad.any():
             worker = int(np.argmax(bad))
             raise ValueError(f"the seconds of worker {worker} add up to {seconds[worker]}, not to the {horizon} simulated.")
+
+    def _verify_links(self) -> None:
+        per_worker = [] if self.contents is None else list(vars(self.contents).items())
+        per_worker += [] if self.wire_seconds is None else [("wire_seconds", self.wire_seconds)]
+        per_version = [] if self.lost is None else list(vars(self.lost).items())
+        for columns, length in ((per_worker, self.num_workers), (per_version, self.updates)):
+            for name, column in columns:
+                if column.shape != (length,) or not np.all(column >= 0):
+                    raise ValueError(f"`{name}` must hold {length} numbers, none negative, got {column!r}.")
 
     def _verify_conservation(self) -> None:
         """Sum of used and lost delays + ages of jobs in flight = updates x (other jobs in flight)."""
@@ -239,9 +241,10 @@ class Schedule:
         return self.first_updates(int(np.searchsorted(self.version_time, time, side="right")) - 1 if time >= 0 else 0)
 
     def _head(self, rows: int) -> "Schedule":
-        columns = {name: getattr(self, name)[:rows] for name in _COLUMNS}
+        columns = {name: getattr(self, name)[:rows] for name in COLUMNS}
         arguments = {**self.arguments, "cut_to_rows": rows}
-        return dataclasses.replace(self, **columns, arguments=arguments, ledger=None, jobs_in_flight=None)
+        lost = None if self.lost is None else self.lost.first(int(np.count_nonzero(columns["apply"])))
+        return dataclasses.replace(self, **columns, arguments=arguments, ledger=None, jobs_in_flight=None, lost=lost)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule to a compressed ``.npz`` file.
@@ -252,45 +255,12 @@ class Schedule:
           >>> jasgd.Schedule.load(tmp_path / "schedule.npz") == schedule
           True
         """
-        about = {
-            name: getattr(self, name)
-            for name in ("num_workers", "clock", "protocol", "arguments", "jobs_in_flight", "parallel")
-        }
-        about["has_ledger"] = self.ledger is not None
-        arrays = {name: getattr(self, name) for name in _COLUMNS}
-        if self.ledger is not None:
-            arrays |= {f"ledger_{field.name}": getattr(self.ledger, field.name) for field in dataclasses.fields(Ledger)}
-        with open(path, "wb") as file:
-            np.savez_compressed(file, schema=_SCHEMA, about=json.dumps(about, default=_plain), **arrays)
+        schedule_file.write(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Schedule":
         """Read what :meth:`save` wrote, and verify it."""
-        try:
-            with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # a damaged archive may fail in any way
-            raise ValueError(f"{path} cannot be read as a schedule: it is damaged or another kind of file.") from error
-        if str(stored.get("schema")) != _SCHEMA:
-            raise ValueError(f"{path} is not a schedule of this version: expected {_SCHEMA!r}, got {stored.get('schema')}.")
-        fields = [field.name for field in dataclasses.fields(Ledger)]
-        try:
-            about = json.loads(str(stored.get("about", "null"))) or {}
-            has_ledger = about.pop("has_ledger", False)
-            needed = {"about", *_COLUMNS} | ({f"ledger_{name}" for name in fields} if has_ledger else set())
-            if needed - set(stored):
-                raise ValueError(f"it lacks {sorted(needed - set(stored))}")
-            parts = {name: stored[f"ledger_{name}"] for name in fields} if has_ledger else None
-            ledger = Ledger(**{**parts, "lost_delay": int(parts["lost_delay"])}) if parts else None
-            schedule = cls(**{name: stored[name] for name in _COLUMNS}, **about, ledger=ledger)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path} is incomplete: {error}.") from error
-        try:
-            return schedule.verify()
-        except ValueError as error:
-            raise ValueError(f"{path} holds a schedule that breaks a law: {error}") from error
+        return schedule_file.read(cls, path)
 
     @classmethod
     def from_events(
@@ -349,13 +319,6 @@ class Schedule:
             num_workers=int(num_workers or worker.max() + 1),
             protocol="from_events",
         ).verify()
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars as Python's own, for JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"the argument {value!r} cannot be stored with a schedule.")
 
 
 def _require(law: str, holds: np.ndarray, order: np.ndarray | None = None) -> None:

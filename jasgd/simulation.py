@@ -12,13 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jasgd import chunks, engine
+from jasgd import chunks, engine, traffic
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
+from jasgd.jobs import bytes_per_message, messages_per_job, require_same_jobs
 from jasgd.keys import split_key
 from jasgd.lanes import choose_lanes
 from jasgd.layout import Layout
 from jasgd.memory import refuse_if_too_large, room_for_lanes
+from jasgd.oracles.oracle import Oracle
 from jasgd.plan import plan
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
@@ -37,8 +39,9 @@ class Run:
     """What a simulation found.
 
     Attributes:
-      history: arrays of one length: ``version``, ``time`` and what ``problem.metrics`` returns; the first entry is
-        version 0, the last one the end.
+      history: arrays of one length: ``version``, ``time``, what ``problem.metrics`` returns, and what the links have
+        carried by then (:mod:`jasgd.traffic`): ``uploaded_bytes``, ``downloaded_bytes`` and ``wire_seconds``, for which they
+        were busy, all workers together. The first entry is version 0, the last one the end.
       params, rule_state: where it ended; of a diverged run, up to two chunks after the last entry of the history.
       schedule: what was simulated. ``schedule.clock`` says whether ``time`` is in seconds or in server steps.
       diverged: whether parameters became infinite or NaN; the simulation stopped there.
@@ -77,6 +80,7 @@ def simulate(
     resume: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
     layout: Layout | None = None,
+    oracle: Oracle | None = None,
     progress: bool | str = False,
 ) -> Run:
     """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
@@ -98,6 +102,7 @@ def simulate(
         for bit. They are removed at the end.
       save_every: seconds of real time between checkpoints.
       layout: spread lanes, or parameters and snapshots, over several devices; by default all is on one.
+      oracle: what workers compute; by default one stochastic gradient.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -111,6 +116,7 @@ def simulate(
       array([  0,  50, 100])
     """
     began = time.perf_counter()
+    problem = seen_through(oracle, problem)
     check_simulation(problem, rule, schedule, key, every, times, lanes)
     if layout is not None and not isinstance(layout, Layout):
         raise TypeError(f"`layout` must be a jasgd.Layout, got {layout!r}.")
@@ -163,6 +169,13 @@ def simulate(
         if checkpoints is not None:
             checkpoints.remove()
     history, diverged, message = recorder.result(versions, record_times)
+    history |= traffic.columns(
+        schedule,
+        history["version"],
+        messages=messages_per_job(problem),
+        message_bytes=bytes_per_message(problem, params, program.rule_state),
+        model_bytes=engine.tree_bytes(params),
+    )
     jax.block_until_ready(state.params)
     return Run(
         history=history,
@@ -185,6 +198,15 @@ def simulate(
             times=None if record_times is None else record_times.tolist(),
         ),
     )
+
+
+def seen_through(oracle: Any, problem: Any) -> Any:
+    """The problem as workers see it."""
+    if oracle is None or not isinstance(problem, Problem):
+        return problem
+    if not isinstance(oracle, Oracle):
+        raise TypeError(f"`oracle` must be a jasgd.oracles.Oracle, e.g. jasgd.oracles.gradient(), got {oracle!r}.")
+    return oracle.of(problem)
 
 
 def check_simulation(
@@ -213,6 +235,7 @@ def check_simulation(
             f"the schedule has {schedule.num_workers} workers but the problem has data for {problem.num_workers}; "
             "make the problem with as many shards as workers."
         )
+    require_same_jobs(problem, schedule)
     if every is not None and times is not None:
         raise ValueError("give either `every` or `times`, not both.")
     if every is not None and (isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1):
@@ -237,5 +260,8 @@ def check_metrics(problem: Problem, params: optax.Params) -> None:
     if not isinstance(metrics, Mapping) or not {"loss", "grad_norm"} <= set(metrics):
         raise ValueError(f"`problem.metrics` must return a dict with at least `loss` and `grad_norm`, got {metrics}.")
     for name, value in metrics.items():
-        if name in ("version", "time") or getattr(value, "shape", None) != ():
-            raise ValueError(f"`problem.metrics` must return scalars, none called `version` or `time`; got {name}: {value}.")
+        taken = ("version", "time", *traffic.UNITS)
+        if name in taken or getattr(value, "shape", None) != ():
+            raise ValueError(
+                f"`problem.metrics` must return scalars, none called {' or '.join(map(repr, taken))}; got {name}: {value}."
+            )

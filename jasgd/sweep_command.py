@@ -161,7 +161,7 @@ def _run(command: SweepCommand) -> None:
         with _named(label, command.config):
             planned[label] = plan_sweep(**arguments, devices=devices, resume=folder / label, save_every=command.save_every)
     found = {}
-    with progress_bar(sum(sweep.gradients for sweep in planned.values()), first and command.progress) as bar:
+    with progress_bar(sum(sweep.deliveries for sweep in planned.values()), first and command.progress) as bar:
         for label, sweep in planned.items():
             bar.set_description(label)
             with _named(label, command.config):

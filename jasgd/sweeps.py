@@ -18,6 +18,7 @@ from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
 from jasgd.grid import Grid, Point, Value, grid_of, require_used
 from jasgd.labelled import Found, sweep_dataset
+from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
 from jasgd.progress import progress_bar
 from jasgd.results import labels, provenance
@@ -47,11 +48,12 @@ def sweep(
     runs_at_once: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
+    oracle: Oracle | Callable[..., Oracle] | None = None,
     progress: bool | str = False,
 ) -> "xarray.Dataset":
     """Simulate every point of a grid with every seed; each run is what :func:`jasgd.simulate` computes alone.
 
-    A problem, a rule or a schedule may be a function of some of the grid's names, and a schedule also of ``seed``. The run
+    A problem, a rule or a schedule may be a function of some of the grid's names, rules and schedules also of ``seed``. The run
     of a point and a seed has the key ``jax.random.fold_in(key, seed)``, so runs of the same seed see the same samples.
 
     Args:
@@ -68,6 +70,7 @@ def sweep(
       resume: a folder in which finished runs and checkpoints of those under way are kept. What it has of this sweep already
         is not computed again, so a sweep that was killed goes on, and a larger grid reuses the smaller one.
       save_every: seconds of real time between checkpoints.
+      oracle: what workers compute, or a function that makes it; by default one stochastic gradient.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -98,8 +101,9 @@ def sweep(
         runs_at_once=runs_at_once,
         resume=resume,
         save_every=save_every,
+        oracle=oracle,
     )
-    with progress_bar(planned.gradients, progress) as bar:
+    with progress_bar(planned.deliveries, progress) as bar:
         return planned.compute(bar)
 
 
@@ -120,6 +124,11 @@ class PlannedSweep:
 
     @property
     def gradients(self) -> int:
+        """Of all runs together."""
+        return sum(run.gradients for run in self.runs)
+
+    @property
+    def deliveries(self) -> int:
         """Of all runs together."""
         return sum(len(run.schedule) for run in self.runs)
 
@@ -161,18 +170,19 @@ def plan_sweep(
     runs_at_once: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
+    oracle: Oracle | Callable[..., Oracle] | None = None,
 ) -> PlannedSweep:
     """Everything that can go wrong before something is computed; arguments as those of :func:`sweep`."""
     labels()  # needed at the end; better missed at the beginning
     points, seed_list = grid_of(grid), _seeds(seeds)
-    require_used(points, {"problem": problem, "rule": rule, "schedule": schedule})
+    require_used(points, {"problem": problem, "rule": rule, "schedule": schedule, "oracle": oracle})
     devices = list(jax.local_devices() if devices is None else devices)
     if not devices:
         raise ValueError("`devices` must hold at least one device, got an empty list.")
     whole = isinstance(runs_at_once, int | np.integer) and not isinstance(runs_at_once, bool) and runs_at_once >= 1
     if runs_at_once is not None and not whole:
         raise ValueError(f"`runs_at_once` must be a positive whole number, got {runs_at_once!r}.")
-    runs = runs_of(problem, rule, schedule, points, seed_list, params, key, every, times)
+    runs = runs_of(problem, rule, schedule, oracle, points, seed_list, params, key, every, times)
     require_alike(runs, points)
     return PlannedSweep(
         runs=runs,
@@ -184,15 +194,16 @@ def plan_sweep(
         runs_at_once=runs_at_once,
         resume=resume,
         save_every=save_every,
-        description=_description(problem, rule, key, every, times),
+        description=_description(problem, rule, oracle, key, every, times),
     )
 
 
-def _description(problem: Any, rule: Any, key: jax.Array, every: int | None, times: Any) -> dict[str, Any]:
+def _description(problem: Any, rule: Any, oracle: Any, key: jax.Array, every: int | None, times: Any) -> dict[str, Any]:
     """What all runs have in common, for people."""
     return {
         "problem": getattr(problem, "name", getattr(problem, "__qualname__", "problem")),
         "rule": getattr(rule, "__qualname__", type(rule).__qualname__),
+        "oracle": getattr(oracle, "name", getattr(oracle, "__qualname__", "1 gradient")),
         "key": jax.random.key_data(key).tolist(),
         "every": every,
         "times": None if times is None else np.asarray(times).tolist(),

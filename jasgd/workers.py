@@ -26,6 +26,8 @@ class Fleet:
         not matter.
       times: (N,) seconds per job where they never change, else None. Infinite: the worker never answers.
       powers: computing power over time of the workers that do not always run at full speed.
+      upload, download: (N,) seconds that each worker's messages take within a job; None: links take no time.
+      computing: the same workers without their links; None where links take no time.
       name: how the fleet was made, for results.
     """
 
@@ -33,7 +35,15 @@ class Fleet:
     draw: Draw
     times: np.ndarray | None = None
     powers: Mapping[int, Power] = dataclasses.field(default_factory=dict)
+    upload: np.ndarray | None = None
+    download: np.ndarray | None = None
+    computing: "Fleet | None" = None
     name: str = "fleet"
+
+    @property
+    def wire_seconds(self) -> np.ndarray | None:
+        """(N,) seconds of each job that its worker's link is busy."""
+        return None if self.upload is None or self.download is None else self.upload + self.download
 
     def durations(self, worker: int, count: int, *, seed: int = 0) -> np.ndarray:
         """The durations of a worker's first ``count`` jobs, at full power.
@@ -85,14 +95,21 @@ class Fleet:
           >>> jasgd.fleet.fixed([1.0, 2.0]).with_links(upload=0.5, download=[0.25, 1.0]).times
           array([1.75, 3.5 ])
         """
-        seconds = (_link("upload", upload, self.num_workers) + _link("download", download, self.num_workers)) * size
         if not size >= 0:
             raise ValueError(f"`size` must not be negative, got {size!r}.")
-        draw = self.draw
+        if self.computing is not None:
+            raise ValueError("this fleet has links already; give `upload` and `download` in one call.")
+        up, down = (
+            _link(name, each, self.num_workers) * size for name, each in (("upload", upload), ("download", download))
+        )
+        seconds, draw = up + down, self.draw
         return dataclasses.replace(
             self,
             draw=lambda rng, worker, jobs: draw(rng, worker, jobs) + seconds[worker],
             times=None if self.times is None else self.times + seconds,
+            upload=up,
+            download=down,
+            computing=self,
             name=f"{self.name} with links",
         )
 

@@ -411,6 +411,29 @@ class FedBuff:
         return w - self.eta * self.u
 
 
+class Ef21:
+    """c_i = C(g - g_i); g_i <- g_i + c_i; w <- w - gamma * mean of all g_i."""
+
+    def __init__(self, gamma, n, d, compress):
+        self.gamma, self.table, self.compress = gamma, np.zeros((n, d)), compress
+
+    def __call__(self, w, g, row):
+        self.table[row.worker] += self.compress(g - self.table[row.worker])
+        return w - self.gamma * self.table.mean(axis=0) if row.apply else w
+
+
+def top(k):
+    """The k coordinates of largest modulus."""
+
+    def compress(x):
+        kept = np.argsort(-np.abs(x), kind="stable")[:k]
+        message = np.zeros_like(x)
+        message[kept] = x[kept]
+        return message
+
+    return compress
+
+
 class Fadas:
     """AMSGrad on the mean of a buffer; the step is divided by its largest delay if that is above the critical one."""
 

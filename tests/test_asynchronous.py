@@ -15,7 +15,7 @@ from jasgd import fleet
 from jasgd.protocols import asynchronous, delays, geometric_delays, minibatch, uniform_delays
 from jasgd.protocols._always_busy import always_busy
 from jasgd.protocols._event_loop import Server
-from jasgd.schedule import Ledger
+from jasgd.ledger import Ledger
 
 INF = float("inf")
 

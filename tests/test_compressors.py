@@ -13,11 +13,22 @@ from hypothesis.extra import numpy as hnp
 
 import jasgd
 from jasgd import compressors
-from jasgd.compressors import Compressor, bernoulli, identity, many_rand_k, natural, qsgd, rand_k, scaled_sign, top_k
+from jasgd.compressors import (
+    Compressor,
+    bernoulli,
+    identity,
+    natural,
+    qsgd,
+    rand_k,
+    scaled_down,
+    scaled_sign,
+    top_k,
+)
 
 KEY = jax.random.key(0)
 UNBIASED = [identity(), rand_k(1), rand_k(3), bernoulli(0.3), qsgd(3), natural()]
 CONTRACTIVE = [top_k(3), scaled_sign()]
+SCALED_DOWN = [scaled_down(rand_k(3)), scaled_down(qsgd(3))]  # contractive on average only: see test_ef21.py
 # Eight coordinates, of them one scalar; a leaf without any.
 TREE = {
     "w": jnp.array([[1.5, -0.3, 0.0], [2.75, 0.01, -4.0]]),
@@ -25,7 +36,7 @@ TREE = {
 }
 DIM = 8
 
-every = pytest.mark.parametrize("compressor", UNBIASED + CONTRACTIVE, ids=lambda c: c.name)
+every = pytest.mark.parametrize("compressor", UNBIASED + CONTRACTIVE + SCALED_DOWN, ids=lambda c: c.name)
 every_unbiased = pytest.mark.parametrize("compressor", UNBIASED, ids=lambda c: c.name)
 
 
@@ -199,7 +210,7 @@ def test_a_python_number_is_one_coordinate(compressor):
 def test_double_precision_is_not_lost():
     """The factors of sparsifiers and the levels of QSGD, are double in double leaves."""
     with jax.enable_x64(True):
-        many = jax.jit(lambda x: many_rand_k(KEY, x, 3, 7))
+        many = jax.jit(lambda x: rand_k(3).mean(KEY, x, 7))
         some, levels = (jax.jit(compressor.compress) for compressor in (bernoulli(0.3), qsgd(3)))
         x = jnp.ones(10)
         assert float(many(x).sum()) == pytest.approx(10, rel=1e-14)
@@ -229,7 +240,7 @@ def test_half_precision_with_large_factors():
     """A factor d / K above the largest half number does not make NaN of what is not sent, nor of zeros that are."""
     x = jnp.zeros(100_000, jnp.float16).at[:50].set(1e-3)
     assert jnp.isfinite(jax.jit(rand_k(1).compress)(KEY, x)).all()
-    assert jnp.isfinite(jax.jit(lambda x: many_rand_k(KEY, x, 1, 5000))(x)).all()
+    assert jnp.isfinite(jax.jit(lambda x: rand_k(1).mean(KEY, x, 5000))(x)).all()
 
 
 def test_what_is_not_sent_is_zero():
@@ -293,18 +304,18 @@ def test_many_messages_are_their_explicit_mean(k):
     """The counts form against the mean of the messages with the keys of worker 2 at version 5."""
     keys = jax.vmap(lambda message: compressors.message_key(KEY, 2, 5, message))(jnp.arange(40))
     explicit = flat_rows(jax.jit(jax.vmap(rand_k(k).compress, (0, None)))(keys, TREE))
-    traced = jax.jit(many_rand_k, static_argnums=2)
+    traced = jax.jit(rand_k(k).mean)
     for messages in (1, 7, 40):
-        found = traced(jasgd.job_key(KEY, 2, 5), TREE, k, messages)
+        found = traced(jasgd.job_key(KEY, 2, 5), TREE, messages)
         np.testing.assert_allclose(flat(found), explicit[:messages].mean(0), rtol=1e-6)
-    static = many_rand_k(jasgd.job_key(KEY, 2, 5), TREE, k, 40)
+    static = rand_k(k).mean(jasgd.job_key(KEY, 2, 5), TREE, 40)
     np.testing.assert_array_equal(flat(static), flat(found))
 
 
 def test_many_messages_are_not_materialised():
     """No array of messages times coordinates is ever made."""
     for k in (1, 3):
-        program = str(jax.make_jaxpr(lambda x, k=k: many_rand_k(KEY, x, k, 1000))(jnp.ones(501)))
+        program = str(jax.make_jaxpr(lambda x, k=k: rand_k(k).mean(KEY, x, 1000))(jnp.ones(501)))
         assert "501" in program
         assert "1000,501" not in program
         assert "501,1000" not in program
@@ -313,16 +324,16 @@ def test_many_messages_are_not_materialised():
 def test_workers_with_different_numbers_of_messages():
     """Batched over workers, with as many messages as each has; none gives 0."""
     counts = jnp.array([0, 2, 5])
-    found = jax.jit(jax.vmap(lambda messages: many_rand_k(KEY, jnp.ones(4), 1, messages)))(counts)
+    found = jax.jit(jax.vmap(lambda messages: rand_k(1).mean(KEY, jnp.ones(4), messages)))(counts)
     np.testing.assert_allclose(found.sum(1), [0.0, 4.0, 4.0])
-    np.testing.assert_array_equal(found[2], many_rand_k(KEY, jnp.ones(4), 1, 5))
+    np.testing.assert_array_equal(found[2], rand_k(1).mean(KEY, jnp.ones(4), 5))
 
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_variance_falls_with_the_number_of_messages(k):
     """(d / K - 1) / m of the squared norm, within 5 standard errors: draws of different messages are independent."""
     messages, draws, x = 6, 20_000, flat(TREE)
-    mean = jax.jit(jax.vmap(lambda key: many_rand_k(key, TREE, k, messages)))
+    mean = jax.jit(jax.vmap(lambda key: rand_k(k).mean(key, TREE, messages)))
     ratio = np.sum((flat_rows(mean(jax.random.split(KEY, draws))) - x) ** 2, axis=1) / np.sum(x**2)
     assert ratio.mean() == pytest.approx((DIM / k - 1) / messages, abs=5 * ratio.std() / math.sqrt(draws))
 
@@ -347,14 +358,14 @@ def test_bytes_of_a_message():
 
 def test_declared_constants():
     """Exactly one of omega and alpha, with the closed forms."""
-    assert all((c.omega is None) != (c.alpha is None) for c in UNBIASED + CONTRACTIVE)
+    assert all((c.omega is None) != (c.alpha is None) for c in UNBIASED + CONTRACTIVE + SCALED_DOWN)
     assert [c.omega(100) for c in (identity(), rand_k(4), rand_k(100), bernoulli(0.25), natural())] == [0, 24, 0, 3, 1 / 8]
     assert [qsgd(q).omega(100) for q in (1, 10, 20)] == [10, 1, 0.25]
     assert [c.alpha(100) for c in (top_k(4), top_k(100), scaled_sign())] == [0.04, 1, 0.01]
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, True, "3"])
-@pytest.mark.parametrize("factory", [rand_k, top_k, qsgd, lambda k: many_rand_k(KEY, jnp.ones(2), k, 1)])
+@pytest.mark.parametrize("factory", [rand_k, top_k, qsgd])
 def test_counts_are_positive_whole_numbers(factory, number):
     """K and the number of levels."""
     with pytest.raises(ValueError, match="must be a positive whole number, got"):
@@ -389,8 +400,6 @@ def test_only_real_numbers_are_sent(compressor):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match="`messages` must be a positive whole number, got 0"):
-        many_rand_k(KEY, jnp.ones(3), 1, 0)
     with pytest.raises(ValueError, match="mine must declare exactly one of `omega`"):
         Compressor(compress=lambda key, tree: tree, message_bytes=lambda dim: dim, name="mine")
 

@@ -21,7 +21,7 @@ import pytest
 import rule_references as papers
 
 import jasgd
-from jasgd import rules
+from jasgd import compressors, rules
 from jasgd.rules import delay_weights
 
 N = 3  # workers of every rule here
@@ -50,6 +50,7 @@ RULES = {
     "delayed_nesterov": Rule("step", RATE | MOMENTUM | {"spread": 0.2}, WORKERS),
     "drop_stale": Rule("delay", {"max_delay": 2.0}, {"inner": SGD}),
     "dude": Rule("worker", RATE, WORKERS),
+    "ef21": Rule("worker apply", RATE, WORKERS | {"compressor": compressors.scaled_sign()}),
     "fadas": Rule("delay apply", RATE | {"critical_delay": 1.0}),
     "fedasync": Rule("stale_params delay", {"mixing": 0.5}, {"weight": delay_weights.hinge(1.0, 1)}),
     "fedbuff": Rule("delay apply", RATE, {"inner": optax.trace(0.9)}),
@@ -80,6 +81,7 @@ RULES = {
     "scale_by_delayed_nesterov": Rule("step", MOMENTUM | {"spread": 0.2}, WORKERS),
     "scale_by_dude": Rule("worker", {}, WORKERS),
     "scale_by_duration": Rule("duration", {"mean_duration": 2.0}),
+    "scale_by_ef21": Rule("worker apply", {}, WORKERS | {"compressor": compressors.scaled_down(compressors.natural())}),
     "scale_by_fadas": Rule("delay apply", {"b1": 0.9, "b2": 0.99, "eps": 1e-3, "critical_delay": 1.0}),
     "scale_by_fedvarp": Rule("worker apply", {}, WORKERS),
     "scale_by_gap": Rule("stale_params", RATE | {"decay": 0.9}),
@@ -101,6 +103,7 @@ RULES = {
 NOT_TRANSFORMATIONS = {"DelaySchedule", "delay_weights", "inverse_step", "sent_params"}
 # Arguments that set sizes, choose a branch, or are no numbers; all others are hyper-parameters.
 FIXED = {"num_workers", "inner", "table", "times", "normaliser", "start", "barrier", "catch_up", "advanced", "weight"}
+FIXED |= {"compressor", "seed"}
 WEIGHTS = {
     "delay_adaptive": {"concurrency": 2.0},
     "smoothness_capped": {"learning_rate": 0.1, "smoothness": 1.0, "threshold": 1.0, "kappa": 0.25},
@@ -833,6 +836,12 @@ PAPERS = {
     "SAGA from a table": Paper(lambda: rules.saga(0.05, K, table=TABLE), lambda: papers.Saga(0.05, TABLE)),
     "FedVARP": Paper(lambda: rules.fedvarp(0.1, K), lambda: papers.FedVarp(0.1, K, DIM), rounds_of_different_workers),
     "CA2FL": Paper(lambda: rules.ca2fl(0.1, K), lambda: papers.Ca2fl(0.1, K, DIM), three_at_a_time),
+    "EF21": Paper(lambda: rules.ef21(0.1, K, compressors.top_k(1)), lambda: papers.Ef21(0.1, K, DIM, papers.top(1))),
+    "EF21, three at a time": Paper(
+        lambda: rules.ef21(0.1, K, compressors.top_k(2)),
+        lambda: papers.Ef21(0.1, K, DIM, papers.top(2)),
+        three_at_a_time,
+    ),
     "FedBuff": Paper(
         lambda: rules.fedbuff(0.1, inner=optax.trace(0.5)),
         lambda: papers.FedBuff(0.1, lambda tau: (1 + tau) ** -0.5, 0.5),

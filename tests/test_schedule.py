@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import jasgd
 from jasgd import Schedule
 from jasgd.protocols import asynchronous, delays, minibatch
-from jasgd.schedule import Ledger
+from jasgd.ledger import Ledger
 
 NAN, INF = float("nan"), float("inf")
 COLUMNS = ("worker", "job", "read", "start", "time", "weight", "apply")
@@ -354,7 +354,7 @@ def test_a_file_without_a_column_is_refused(stored, name):
         load(arrays)
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Ledger)])
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Ledger) if field.name != "lost"])
 def test_a_file_with_half_a_ledger_is_refused(stored, field):
     """A ledger is whole or not there; the message names what is missing."""
     arrays, load = stored

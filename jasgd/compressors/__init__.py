@@ -5,7 +5,8 @@ from jasgd.compressors.compressor import Compressor, message_key
 from jasgd.compressors.identity import identity
 from jasgd.compressors.natural import natural
 from jasgd.compressors.qsgd import qsgd
-from jasgd.compressors.rand_k import many_rand_k, rand_k
+from jasgd.compressors.rand_k import rand_k
+from jasgd.compressors.scaled_down import scaled_down
 from jasgd.compressors.scaled_sign import scaled_sign
 from jasgd.compressors.top_k import top_k
 
@@ -13,11 +14,11 @@ __all__ = [
     "Compressor",
     "bernoulli",
     "identity",
-    "many_rand_k",
     "message_key",
     "natural",
     "qsgd",
     "rand_k",
+    "scaled_down",
     "scaled_sign",
     "top_k",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jasgd._checks import require
 from jasgd.compressors._tree import dimension, weigh
@@ -45,6 +45,13 @@ def bernoulli(probability: float) -> Compressor:
         kept = jax.random.bernoulli(key, probability, (dimension(tree),), mode="high")
         return weigh(tree, kept, 1 / probability)
 
+    def weights(key: jax.Array, dim: int, messages: ArrayLike) -> jax.Array:
+        def add(message: jax.Array, counts: jax.Array) -> jax.Array:
+            return counts + jax.random.bernoulli(jax.random.fold_in(key, message), probability, (dim,), mode="high")
+
+        counts = jax.lax.fori_loop(0, messages, add, jnp.zeros(dim, jnp.int32))
+        return counts / (probability * jnp.maximum(1.0 * messages, 1.0))
+
     def message_bytes(dim: int, dtype: DTypeLike = jnp.float32) -> float:
         return probability * dim * jnp.dtype(dtype).itemsize
 
@@ -52,5 +59,6 @@ def bernoulli(probability: float) -> Compressor:
         compress=compress,
         message_bytes=message_bytes,
         omega=lambda _: 1 / probability - 1,
+        weights=weights,
         name=f"bernoulli({probability})",
     )

@@ -26,4 +26,10 @@ def identity() -> Compressor:
     def message_bytes(dim: int, dtype: DTypeLike = jnp.float32) -> int:
         return dim * jnp.dtype(dtype).itemsize
 
-    return Compressor(compress=compress, message_bytes=message_bytes, omega=lambda _: 0.0, name="identity()")
+    return Compressor(
+        compress=compress,
+        message_bytes=message_bytes,
+        omega=lambda _: 0.0,
+        weights=lambda _, dim, __: jnp.ones(dim),
+        name="identity()",
+    )

@@ -23,6 +23,9 @@ CITATION = """\
 """
 
 
+_TOGETHER = 64  # messages drawn together
+
+
 def rand_k(k: int) -> Compressor:
     r"""K distinct coordinates of the whole tree, uniformly drawn, times :math:`d / K`; the others are 0.
 
@@ -47,6 +50,10 @@ def rand_k(k: int) -> Compressor:
         kept = jnp.zeros(dim, bool).at[_distinct(key, dim, k)].set(True)
         return weigh(tree, kept, dim / k)
 
+    def weights(key: jax.Array, dim: int, messages: ArrayLike) -> jax.Array:
+        shares = 1.0 / jnp.maximum(1.0 * messages, 1.0)
+        return _counts(key, require_coordinates(k, dim), k, messages) * (dim / k * shares)
+
     def message_bytes(dim: int, dtype: DTypeLike = jnp.float32) -> int:
         require_coordinates(k, dim)
         return k * jnp.dtype(dtype).itemsize
@@ -55,45 +62,9 @@ def rand_k(k: int) -> Compressor:
         compress=compress,
         message_bytes=message_bytes,
         omega=lambda dim: require_coordinates(k, dim) / k - 1,
+        weights=weights,
         name=f"rand_k({k})",
     )
-
-
-def many_rand_k(key: jax.Array, tree: Any, k: int, messages: ArrayLike) -> Any:
-    r"""The mean of m independent RandK messages of one tree, without making any of them.
-
-    .. math:: \frac1m \sum_{j < m} C_j(x) = \frac d{K m} \, x \odot \text{counts},
-
-    where counts is how often each coordinate was drawn. Message j has the key ``jax.random.fold_in(key, j)``: with the key
-    ``jasgd.job_key(key, worker, version)`` these are the messages of :func:`jasgd.compressors.message_key`. With K = 1 all
-    are drawn at once, else one after the other: counts of repeated draws without replacement are not multinomial.
-
-    Args:
-      key: of these messages.
-      tree: what they are about.
-      k: K, how many coordinates each holds.
-      messages: m. A traced number works as well, one draw after the other, and the mean of none is 0.
-
-    Example:
-      >>> mean = many_rand_k(jax.random.key(0), jnp.ones(4), k=1, messages=8)
-      >>> float(mean.sum())
-      4.0
-    """
-    require_count("k", k)
-    static = not isinstance(messages, jax.Array)
-    if static:
-        require_count("messages", messages)
-    dim = require_coordinates(k, dimension(tree))
-    counts = jnp.zeros(dim, jnp.int32)
-
-    def draw(message: jax.Array) -> jax.Array:
-        return _distinct(jax.random.fold_in(key, message), dim, k)
-
-    if static and k == 1:
-        counts = counts.at[jax.vmap(draw)(jnp.arange(messages)).ravel()].add(1)
-    else:
-        counts = jax.lax.fori_loop(0, messages, lambda message, counts: counts.at[draw(message)].add(1), counts)
-    return weigh(tree, counts, dim / (k * (messages if static else jnp.maximum(1.0 * messages, 1.0))))
 
 
 def require_coordinates(k: int, dim: int) -> int:
@@ -101,6 +72,22 @@ def require_coordinates(k: int, dim: int) -> int:
     if k > dim:
         raise ValueError(f"`k` must not exceed the number of coordinates {dim}, got {k}.")
     return dim
+
+
+def _counts(key: jax.Array, dim: int, k: int, messages: ArrayLike) -> jax.Array:
+    """(dim,) how often each coordinate is drawn by messages with the keys ``fold_in(key, 0), fold_in(key, 1), ...``.
+
+    Repeated draws without replacement: with K = 1 the counts are multinomial, with larger K they are not.
+    """
+    together = min(_TOGETHER, messages) if isinstance(messages, int) else _TOGETHER
+
+    def add(block: jax.Array, counts: jax.Array) -> jax.Array:
+        message = block * together + jnp.arange(together)
+        drawn = jax.vmap(lambda j: _distinct(jax.random.fold_in(key, j), dim, k))(message)
+        return counts.at[drawn].add(jnp.broadcast_to((message < messages)[:, None], drawn.shape).astype(jnp.int32))
+
+    blocks = (jnp.asarray(messages, jnp.int32) + together - 1) // together
+    return jax.lax.fori_loop(0, blocks, add, jnp.zeros(dim, jnp.int32))
 
 
 def _distinct(key: jax.Array, dim: int, k: int) -> jax.Array:

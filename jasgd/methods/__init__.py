@@ -14,6 +14,13 @@ from jasgd.methods.asynchronous import (
     picky_sgd,
     rescaled_sgd,
 )
+from jasgd.methods.communication import (
+    compressed_minibatch_sgd,
+    dropping_sgd,
+    ef21,
+    fastest_worker_sgd,
+    shadowheart,
+)
 from jasgd.methods.federated import ca2fl, fadas, fedasync, fedbuff
 from jasgd.methods.momentum import dana_slim, dana_zero, ormo, ormo_da, smega2, worker_momentum
 from jasgd.methods.tables import dude, ringleader
@@ -34,12 +41,16 @@ __all__ = [
     "ata",
     "ca2fl",
     "clipped_sgd",
+    "compressed_minibatch_sgd",
     "dana_slim",
     "dana_zero",
     "dc_asgd",
     "delay_adaptive_sgd",
+    "dropping_sgd",
     "dude",
+    "ef21",
     "fadas",
+    "fastest_worker_sgd",
     "fedasync",
     "fedbuff",
     "gap_aware",
@@ -55,6 +66,7 @@ __all__ = [
     "rescaled_sgd",
     "ringleader",
     "ringmaster",
+    "shadowheart",
     "smega2",
     "worker_momentum",
 ]

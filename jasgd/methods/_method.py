@@ -10,6 +10,7 @@ import optax
 from jasgd import protocols
 from jasgd._citation import citation
 from jasgd.fleet import Fleet
+from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate
@@ -24,12 +25,14 @@ class Method:
       schedule: who delivers what when.
       rule: what the server does with it.
       reference: BibTeX.
+      oracle: what workers compute; None: one stochastic gradient.
     """
 
     name: str
     schedule: Schedule
     rule: optax.GradientTransformation
     reference: str
+    oracle: Oracle | None = None
 
     def simulate(self, problem: Problem, *, key: jax.Array, **arguments: Any) -> Run:
         """Run the method; arguments as those of :func:`jasgd.simulate`.
@@ -40,12 +43,19 @@ class Method:
           >>> run.history["version"]
           array([  0, 100])
         """
-        return simulate(problem, self.rule, self.schedule, key=key, **arguments)
+        return simulate(problem, self.rule, self.schedule, oracle=self.oracle, key=key, **arguments)
 
 
-def method(name: str, schedule: Schedule, rule: optax.GradientTransformation, source: Callable[..., Any]) -> Method:
+def method(
+    name: str,
+    schedule: Schedule,
+    rule: optax.GradientTransformation,
+    source: Callable[..., Any],
+    *,
+    oracle: Oracle | None = None,
+) -> Method:
     """A method with the reference of a rule or protocol."""
-    return Method(name=name, schedule=schedule, rule=rule, reference=citation(source))
+    return Method(name=name, schedule=schedule, rule=rule, reference=citation(source), oracle=oracle)
 
 
 def asynchronously(

@@ -6,6 +6,7 @@ from jasgd.problems.files import cifar10, fashion_mnist, mnist
 from jasgd.problems.least_squares import least_squares
 from jasgd.problems.networks import cnn, resnet20
 from jasgd.problems.problem import Problem
+from jasgd.problems.progress_quadratic import progress_quadratic
 from jasgd.problems.quadratic import quadratic
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "mlp",
     "mnist",
     "partition",
+    "progress_quadratic",
     "quadratic",
     "resnet20",
 ]

@@ -38,6 +38,10 @@ def least_squares(features: ArrayLike, targets: ArrayLike, *, batch: int | None 
         rows = _distinct(key, len(a), batch)
         return matrix[rows], vector[rows]
 
+    def mean_sample(key: jax.Array, worker: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+        del count  # all rows every time: the mean of equal gradients
+        return sample(key, worker)
+
     def loss(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         return 0.5 * jnp.mean((rows[0] @ x - rows[1]) ** 2)
 
@@ -50,6 +54,7 @@ def least_squares(features: ArrayLike, targets: ArrayLike, *, batch: int | None 
         loss=loss,
         sample=sample,
         metrics=metrics,
+        mean_sample=mean_sample if batch is None else None,
         name=f"least_squares(rows={len(a)}, dim={a.shape[1]}, batch={batch})",
         facts={"smoothness": float(np.linalg.eigvalsh(a.T @ a / len(a))[-1]), "smallest_loss": smallest},
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import optax
+from numpy.typing import ArrayLike
 
 Batch = Any
 Metrics = Mapping[str, jax.Array]
@@ -27,6 +28,9 @@ class Problem:
       num_workers: how many workers have data; None: any number.
       name: for results.
       facts: known constants, e.g. the smoothness or the smallest loss.
+      job_gradients, job_messages: gradients that a job computes and messages that it sends, a number or one per worker, as
+        an oracle (:mod:`jasgd.oracles`) makes them; None: one.
+      message_bytes: ``message_bytes(params)``, bytes of one message; by default those of a gradient.
 
     Example:
       >>> problem = jasgd.Problem(
@@ -46,6 +50,9 @@ class Problem:
     num_workers: int | None = None
     name: str = "problem"
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    job_gradients: ArrayLike | None = None
+    job_messages: ArrayLike | None = None
+    message_bytes: Callable[[optax.Params], float] | None = None
 
     def __post_init__(self) -> None:
         if self.gradient is None:

@@ -51,7 +51,7 @@ def quadratic(
     if noise_kind not in ("iid", "scalar"):
         raise ValueError(f"`noise_kind` must be 'iid' or 'scalar', got {noise_kind!r}.")
     if spectrum is None:
-        apply, linear, start, facts = _tridiagonal(dim)
+        apply, linear, start, facts = tridiagonal(dim)
     else:
         apply, linear, start, facts = _dense(dim, np.asarray(spectrum, np.float64), basis_seed)
 
@@ -60,6 +60,9 @@ def quadratic(
         if not noise:
             return jnp.zeros(())
         return noise * (normal(key, dim) if noise_kind == "iid" else normal(key, 1)[0])
+
+    def mean_sample(key: jax.Array, worker: jax.Array, count: jax.Array) -> jax.Array:
+        return sample(key, worker) / jnp.sqrt(count)
 
     def loss(x: jax.Array, z: jax.Array) -> jax.Array:
         return 0.5 * x @ apply(x) - linear @ x + jnp.sum(z.astype(x.dtype) * x)
@@ -82,12 +85,14 @@ def quadratic(
         sample=sample,
         metrics=metrics,
         gradient=gradient,
+        mean_sample=mean_sample,
         name=f"quadratic(dim={dim}, noise={noise}, noise_kind={noise_kind!r})",
         facts={**facts, "noise_variance": dim * noise**2},
     )
 
 
-def _tridiagonal(dim: int) -> _Parts:
+def tridiagonal(dim: int) -> _Parts:
+    """The parts of the quadratic of the time-complexity papers; other problems share them."""
     linear = np.zeros(dim, np.float32)
     linear[0] = -0.25
     start = np.zeros(dim)

@@ -4,18 +4,23 @@ from jasgd.protocols.asynchronous import asynchronous
 from jasgd.protocols.ata import ata
 from jasgd.protocols.buffered import buffered, semi_asynchronous
 from jasgd.protocols.delays import delays, geometric_delays, uniform_delays
+from jasgd.protocols.doubling_budget import doubling_budget
+from jasgd.protocols.fastest_worker import fastest_worker
 from jasgd.protocols.m_synchronous import m_synchronous
 from jasgd.protocols.mindflayer import mindflayer
 from jasgd.protocols.minibatch import minibatch
 from jasgd.protocols.rennala import malenia, rennala
 from jasgd.protocols.ringleader import ringleader
 from jasgd.protocols.ringmaster import naive_optimal, ringmaster
+from jasgd.protocols.shadowheart import shadowheart
 
 __all__ = [
     "asynchronous",
     "ata",
     "buffered",
     "delays",
+    "doubling_budget",
+    "fastest_worker",
     "geometric_delays",
     "m_synchronous",
     "malenia",
@@ -26,5 +31,6 @@ __all__ = [
     "ringleader",
     "ringmaster",
     "semi_asynchronous",
+    "shadowheart",
     "uniform_delays",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
-from jasgd.schedule import Ledger
+from jasgd.ledger import Ledger
 
 
 def always_busy(fleet: Fleet, updates: int, active: int, dispatch: str, seed: int) -> tuple[dict[str, Any], Ledger]:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from jasgd.fleet import Fleet
-from jasgd.schedule import Ledger
+from jasgd.ledger import Ledger
+from jasgd.protocols._tally import Tally, table
 
 Assignment = Literal["own", "random", "shuffled", "idle"]
 
@@ -42,12 +43,11 @@ class Server:
         self.busy = [0] * n
         self.idle_since = [0.0] * n
         self.idle = np.zeros(n)
-        self.dropped, self.dropped_seconds, self.lost_delay = np.zeros(n, np.int64), np.zeros(n), 0
 
     def run(
         self, updates: int, *, first_wait: int | None = None, first_gather: int | None = None
     ) -> tuple[dict[str, Any], Ledger]:
-        rows = []
+        rows, tally = [], Tally(self.fleet, updates)
         version = arrivals = gathered = dropped_in_a_row = 0
         # While nothing is applied no gradient ages in updates; in arrivals, all may age for ever.
         most_in_a_row = 1000 * (len(self.clocks) + self.jobs)
@@ -65,9 +65,7 @@ class Server:
             arrivals += 1
             version_before = version
             if self.max_delay is not None and age > self.max_delay:
-                self.dropped[worker] += 1
-                self.dropped_seconds[worker] += now - start
-                self.lost_delay += version - read
+                tally.drop(worker, now - start, read, version)
                 dropped_in_a_row += 1
                 if dropped_in_a_row > most_in_a_row:
                     raise ValueError(
@@ -86,8 +84,7 @@ class Server:
                 for next_worker in self._next_workers(waiting):
                     self._assign(next_worker, sent, arrivals, now)
                 waiting, wait_for = [], self.wait_for
-        names = ("worker", "job", "read", "start", "time")
-        return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True)), self._ledger(now)
+        return table(rows), self._ledger(tally, now)
 
     def _first_workers(self) -> list[int]:
         n = self.fleet.num_workers
@@ -128,22 +125,11 @@ class Server:
         if self.queues[worker]:
             self._start(worker, *self.queues[worker].popleft(), now)
 
-    def _ledger(self, now: float) -> Ledger:
+    def _ledger(self, tally: Tally, now: float) -> Ledger:
         n = self.fleet.num_workers
         for worker in range(n):
             if not self.busy[worker]:
                 self.idle[worker] += now - self.idle_since[worker]
+        tally.idle_seconds = self.idle.tolist()
         pending = [(worker, read, start) for (worker, _), (read, _, start) in sorted(self.running.items())]
-        pending += [(worker, read, now) for worker in range(n) for read, _ in self.queues[worker]]
-        columns = [[job[i] for job in pending] for i in range(3)]
-        return Ledger(
-            dropped=self.dropped,
-            cancelled=np.zeros(n, np.int64),
-            dropped_seconds=self.dropped_seconds,
-            cancelled_seconds=np.zeros(n),
-            idle_seconds=self.idle,
-            lost_delay=self.lost_delay,
-            pending_worker=np.array(columns[0], np.int64),
-            pending_read=np.array(columns[1], np.int64),
-            pending_start=np.array(columns[2], np.float64),
-        )
+        return tally.ledger(pending + [(worker, read, now) for worker in range(n) for read, _ in self.queues[worker]])

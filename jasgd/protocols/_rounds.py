@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.ledger import Ledger
 from jasgd.protocols import _too_slow
 from jasgd.protocols._arrivals import arrivals, require_answer
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally, table
-from jasgd.schedule import Ledger
 
 # Made anew for every round; told of each arrival, it says whether the round closes with it.
 Closes = Callable[[], Callable[[int], bool]]
@@ -45,7 +45,7 @@ def _without_interrupts(
     fleet: Fleet, updates: int, closes: Closes, longest: float, need_all: bool, seed: int
 ) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
-    tally, rows, ends, made = Tally(n), [], [], []
+    tally, rows, ends, made = Tally(fleet, updates), [], [], []
     version, read, jobs, busy_since = 0, [0] * n, [0] * n, [0.0] * n
     closed = closes()
     active, slow = _too_slow.split(fleet, longest)
@@ -57,7 +57,7 @@ def _without_interrupts(
                 made.append((now, worker))
                 version, closed = version + 1, closes()
         else:
-            tally.drop(worker, now - start, version - read[worker])
+            tally.drop(worker, now - start, read[worker], version)
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:
@@ -68,7 +68,7 @@ def _without_interrupts(
 
 def _with_interrupts(fleet: Fleet, updates: int, closes: Closes, need_all: bool, seed: int) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
-    tally, rows, ends, jobs = Tally(n), [], [], [0] * n
+    tally, rows, ends, jobs = Tally(fleet, updates), [], [], [0] * n
     clocks = fleet.clocks(seed=seed)
     now = 0.0
     for version in range(updates):
@@ -131,7 +131,7 @@ def _repeated(fleet: Fleet, updates: int, closes: Closes, need_all: bool) -> tup
     ends[:, -1] = True
     wasted = np.where(cancelled, length - np.array(start), 0.0)
     wasted[closer] = 0.0
-    tally = Tally(n)
+    tally = Tally(fleet, updates)
     tally.cancelled = (cancelled * updates).tolist()
     tally.cancelled_seconds = (wasted * updates).tolist()
     tally.lost_delay = (n - 1) * updates

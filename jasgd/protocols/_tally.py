@@ -5,23 +5,41 @@ from typing import Any
 
 import numpy as np
 
-from jasgd.schedule import Ledger
+from jasgd.fleet import Fleet
+from jasgd.ledger import Ledger
+from jasgd.traffic import Traffic
 
 
 class Tally:
     """Jobs thrown away, per worker, and what they cost; plain lists, since they are changed one number at a time."""
 
-    def __init__(self, num_workers: int) -> None:
+    def __init__(self, fleet: Fleet, updates: int) -> None:
+        num_workers = fleet.num_workers
+        wire = fleet.wire_seconds
+        self._wire = [0.0] * num_workers if wire is None else wire.tolist()
+        self._arrived_in_vain, self._seconds_in_vain = [0] * updates, [0.0] * updates  # while each version was the newest
         self.dropped, self.dropped_seconds = [0] * num_workers, [0.0] * num_workers
         self.cancelled, self.cancelled_seconds = [0] * num_workers, [0.0] * num_workers
         self.idle_seconds = [0.0] * num_workers
         self.lost_delay = 0
 
-    def drop(self, worker: int, seconds: float, delay: int, *, jobs: int = 1) -> None:
-        """A gradient that arrives and is not used; or several of them together."""
-        self.dropped[worker] += jobs
+    def drop(self, worker: int, seconds: float, read: int, version: int) -> None:
+        """A gradient of the point ``read`` that arrives when ``version`` is the newest, and is not used."""
+        self.dropped[worker] += 1
+        self.dropped_seconds[worker] += seconds
+        self.lost_delay += version - read
+        self._arrived_in_vain[version] += 1
+        self._seconds_in_vain[version] += self._wire[worker]
+
+    def drop_many(self, worker: int, seconds: float, delay: int, versions: np.ndarray) -> None:
+        """Several of one worker, of this delay in all; of each the newest version when it arrives."""
+        self.dropped[worker] += len(versions)
         self.dropped_seconds[worker] += seconds
         self.lost_delay += delay
+        when, jobs = np.unique(versions, return_counts=True)
+        for version, count in zip(when.tolist(), jobs.tolist(), strict=True):
+            self._arrived_in_vain[version] += count
+            self._seconds_in_vain[version] += count * self._wire[worker]
 
     def cancel(self, worker: int, seconds: float, delay: int) -> None:
         """A job that is stopped before it has finished."""
@@ -42,7 +60,14 @@ class Tally:
             pending_worker=np.array([worker for worker, _, _ in jobs], np.int64),
             pending_read=np.array([read for _, read, _ in jobs], np.int64),
             pending_start=np.array([start for _, _, start in jobs], np.float64),
+            lost=self._lost(),
         )
+
+    def _lost(self) -> Traffic | None:
+        if not any(self.dropped):
+            return None
+        jobs = np.array(self._arrived_in_vain, np.int64)
+        return Traffic(messages=jobs, models=jobs, seconds=np.array(self._seconds_in_vain, np.float64))
 
 
 def table(rows: Sequence[tuple[int, int, int, float, float]]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Such a worker delivers, is thrown away and starts again, for ever. Its arrivals are the running sum of its duration.
 """
 
-import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,19 +52,33 @@ def drop_all(
     if fleet.times is None or not slow:
         return []
     end, closer = updates[-1]
+    times, closers = (np.array(column) for column in zip(*updates, strict=True))
     pending = []
     for worker in slow:
-        duration, last, dropped, seconds = float(fleet.times[worker]), 0.0, 0, 0.0
+        duration, last, seconds, versions = float(fleet.times[worker]), 0.0, 0.0, []
         while duration < np.inf:
             count = min(int((end - last) / duration) + 2, _BLOCK)
             arrivals = np.add.accumulate(np.concatenate([[last], np.full(count, duration)]))
             before = int(np.searchsorted(arrivals[1:], end, side="right" if worker < closer else "left"))
-            dropped, seconds = dropped + before, seconds + float(arrivals[before] - last)
-            last = float(arrivals[before])
+            versions.append(_newest(arrivals[1 : before + 1], worker, times, closers))
+            seconds, last = seconds + float(arrivals[before] - last), float(arrivals[before])
             if before < count:
                 break
         # Every job reads the version that its predecessor found on arrival, so its delays add up to the last of these.
-        read = bisect.bisect_left(updates, (last, worker)) if dropped else 0
-        tally.drop(worker, seconds, read, jobs=dropped)
+        dropped = np.concatenate(versions) if versions else np.zeros(0, np.int64)
+        read = int(dropped[-1]) if len(dropped) else 0
+        tally.drop_many(worker, seconds, read, dropped)
         pending.append((worker, read, last))
     return pending
+
+
+def _newest(arrivals: np.ndarray, worker: int, times: np.ndarray, closers: np.ndarray) -> np.ndarray:
+    """The newest version when each arrives: how many updates come before (arrival, worker)."""
+    version = np.searchsorted(times, arrivals, side="left")
+    while len(version):
+        here = np.minimum(version, len(times) - 1)
+        earlier = (version < len(times)) & (times[here] == arrivals) & (closers[here] < worker)
+        if not earlier.any():
+            break
+        version += earlier
+    return version

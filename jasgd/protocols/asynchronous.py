@@ -92,6 +92,7 @@ def asynchronous(
         weight=np.ones(updates, np.float32),
         apply=np.ones(updates, bool),
         num_workers=fleet.num_workers,
+        wire_seconds=fleet.wire_seconds,
         protocol="asynchronous",
         arguments=arguments,
         jobs_in_flight=(jobs - (dispatch == "after")) if wait_for == 1 and apart else None,

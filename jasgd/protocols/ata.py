@@ -77,7 +77,7 @@ def ata(
     scale = _scale(allocation, alpha, known)
     always = _greedy(known, batch) if allocation == "fixed" and known is not None else None
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    clocks, tally, jobs = fleet.clocks(seed=seed), Tally(n), [0] * n
+    clocks, tally, jobs = fleet.clocks(seed=seed), Tally(fleet, updates), [0] * n
     seconds, count, idle, now = np.zeros(n), np.zeros(n, np.int64), np.zeros(n), 0.0
     rows: list[tuple[int, int, int, float, float]] = []
     for version in range(updates):
@@ -114,6 +114,7 @@ def ata(
         weight=np.full(len(rows), 1 / batch),
         apply=np.arange(len(rows)) % batch == batch - 1,
         num_workers=n,
+        wire_seconds=fleet.wire_seconds,
         protocol="ata",
         arguments={
             "updates": updates,

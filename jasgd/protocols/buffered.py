@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.ledger import Ledger
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._event_loop import Server
 from jasgd.rules.dude import CITATION as DUDE
 from jasgd.rules.fedbuff import CITATION as CITATION
-from jasgd.schedule import Ledger, Schedule
+from jasgd.schedule import Schedule
 
 CITATIONS = {"semi_asynchronous": DUDE}
 
@@ -130,6 +131,7 @@ def _gathered(
         weight=np.where(row < first, 1 / first, 1 / size),
         apply=(row >= first - 1) & ((row - (first - 1)) % size == 0),
         num_workers=fleet.num_workers,
+        wire_seconds=fleet.wire_seconds,
         protocol=name,
         arguments=arguments,
         jobs_in_flight=jobs_in_flight,

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.ledger import Ledger
 from jasgd.protocols import _too_slow
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._rounds import ties_by_worker
 from jasgd.protocols._tally import Tally, table
-from jasgd.schedule import Ledger, Schedule
+from jasgd.schedule import Schedule
 
 CITATION = """\
 @article{begunov2026synchronous,
@@ -52,7 +53,7 @@ def m_synchronous(fleet: Fleet, updates: int, m: int, *, interrupt: bool = True,
     if not interrupt:
         columns, ledger = _finished(fleet, updates, m, seed)
     elif fleet.times is not None and not fleet.powers:
-        columns, ledger = _repeated(fleet.times, updates, m)
+        columns, ledger = _repeated(fleet, fleet.times, updates, m)
     else:
         columns, ledger = _cancelled(fleet, updates, m, seed)
     return Schedule(
@@ -60,13 +61,14 @@ def m_synchronous(fleet: Fleet, updates: int, m: int, *, interrupt: bool = True,
         weight=np.full(updates * m, 1 / m),
         apply=np.arange(updates * m) % m == m - 1,
         num_workers=n,
+        wire_seconds=fleet.wire_seconds,
         protocol="m_synchronous",
         arguments={"updates": updates, "m": m, "interrupt": interrupt, "seed": seed, "fleet": fleet.name},
         ledger=ledger,
     )
 
 
-def _repeated(times: np.ndarray, updates: int, m: int) -> tuple[dict[str, Any], Ledger]:
+def _repeated(fleet: Fleet, times: np.ndarray, updates: int, m: int) -> tuple[dict[str, Any], Ledger]:
     """Where durations never change, all rounds are alike."""
     n = len(times)
     order = np.argsort(times, kind="stable")
@@ -75,7 +77,7 @@ def _repeated(times: np.ndarray, updates: int, m: int) -> tuple[dict[str, Any], 
         raise _too_few(0, m)
     begins = np.concatenate([[0.0], np.cumsum(np.full(updates, length))])
     version = np.repeat(np.arange(updates), m)
-    tally = Tally(n)
+    tally = Tally(fleet, updates)
     idle, cancelled = np.zeros(n), np.zeros(n, np.int64)
     idle[fast], cancelled[slow] = updates * (length - times[fast]), updates
     tally.idle_seconds, tally.cancelled = idle.tolist(), cancelled.tolist()
@@ -93,7 +95,7 @@ def _repeated(times: np.ndarray, updates: int, m: int) -> tuple[dict[str, Any], 
 
 def _cancelled(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, Any], Ledger]:
     n, now = fleet.num_workers, 0.0
-    clocks, tally, rows = fleet.clocks(seed=seed), Tally(n), []
+    clocks, tally, rows = fleet.clocks(seed=seed), Tally(fleet, updates), []
     for version in range(updates):
         finish = np.array([clock(now) for clock in clocks])
         order = np.argsort(finish, kind="stable")
@@ -112,7 +114,7 @@ def _cancelled(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str,
 def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
     clocks: list[Callable[[float], float]] = fleet.clocks(seed=seed)
-    tally, rows, made = Tally(n), [], []
+    tally, rows, made = Tally(fleet, updates), [], []
     jobs, read, start = [0] * n, [0] * n, [0.0] * n
     # The m fastest are through with what they are at, and with one job more, after twice the time of one.
     longest = np.inf if fleet.times is None else 2 * float(np.sort(fleet.times)[m - 1])
@@ -128,7 +130,7 @@ def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, 
             rows.append((worker, jobs[worker], version, start[worker], now))
             waiting.append(worker)
         else:
-            tally.drop(worker, now - start[worker], version - read[worker])
+            tally.drop(worker, now - start[worker], read[worker], version)
             read[worker], start[worker] = version, now
             heapq.heappush(heap, (clocks[worker](now), worker))
         jobs[worker] += 1

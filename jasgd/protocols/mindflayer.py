@@ -80,6 +80,7 @@ def mindflayer(
         weight=np.full(len(rows), 1 / float(np.sum(chance * tries))),
         apply=apply,
         num_workers=n,
+        wire_seconds=fleet.wire_seconds,
         protocol="mindflayer",
         arguments={
             "updates": updates,
@@ -100,7 +101,7 @@ def _run(
     active = np.flatnonzero(tries).tolist()
     _require_hope(fleet, active, limits)
     settled = max((float(fleet.powers[i].times[-1]) for i in active if i in fleet.powers), default=0.0)
-    clocks, tally, jobs = fleet.clocks(seed=seed), Tally(fleet.num_workers), [0] * fleet.num_workers
+    clocks, tally, jobs = fleet.clocks(seed=seed), Tally(fleet, updates), [0] * fleet.num_workers
     workers = [(i, int(tries[i]), float(limits[i]), clocks[i]) for i in active]
     rows: list[Row] = []
     ends: list[float] = []

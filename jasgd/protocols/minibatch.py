@@ -7,8 +7,9 @@ Ramage, Hampson, Aguera y Arcas, "Communication-Efficient Learning of Deep Netwo
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.ledger import Ledger
 from jasgd.protocols._checks import require_whole
-from jasgd.schedule import Ledger, Schedule
+from jasgd.schedule import Schedule
 
 
 def minibatch(fleet: Fleet, updates: int, *, participants: int | None = None, seed: int = 0) -> Schedule:
@@ -63,6 +64,7 @@ def minibatch(fleet: Fleet, updates: int, *, participants: int | None = None, se
         weight=np.full(updates * m, 1.0 / m),
         apply=np.arange(updates * m) % m == m - 1,
         num_workers=n,
+        wire_seconds=fleet.wire_seconds,
         protocol="minibatch",
         arguments={"updates": updates, "participants": participants, "seed": seed, "fleet": fleet.name},
         ledger=Ledger(

@@ -106,5 +106,11 @@ def _schedule(
     name: str, fleet: Fleet, columns: dict[str, Any], weight: np.ndarray, arguments: dict[str, Any], ledger: Any
 ) -> Schedule:
     return Schedule(
-        **columns, weight=weight, num_workers=fleet.num_workers, protocol=name, arguments=arguments, ledger=ledger
+        **columns,
+        weight=weight,
+        num_workers=fleet.num_workers,
+        wire_seconds=fleet.wire_seconds,
+        protocol=name,
+        arguments=arguments,
+        ledger=ledger,
     )

@@ -74,7 +74,8 @@ def ringleader(
         **columns,
         weight=np.ones(len(rows), np.float32),
         num_workers=n,
+        wire_seconds=fleet.wire_seconds,
         protocol="ringleader",
         arguments={"updates": updates, "restart": restart, "seed": seed, "fleet": fleet.name},
-        ledger=Tally(n).ledger((i, read[i], busy_since[i]) for i in range(n)),
+        ledger=Tally(fleet, updates).ledger((i, read[i], busy_since[i]) for i in range(n)),
     )

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
+from jasgd.ledger import Ledger
 from jasgd.protocols import _too_slow
 from jasgd.protocols._arrivals import arrivals
 from jasgd.protocols._checks import require_whole
 from jasgd.protocols._tally import Tally, table
 from jasgd.protocols._too_slow import most_seconds_for
-from jasgd.schedule import Ledger, Schedule
+from jasgd.schedule import Schedule
 
 CITATION = """\
 @inproceedings{maranjyan2025ringmaster,
@@ -51,6 +52,7 @@ def ringmaster(fleet: Fleet, updates: int, threshold: int, *, stop: bool = False
         weight=np.ones(updates, np.float32),
         apply=np.ones(updates, bool),
         num_workers=fleet.num_workers,
+        wire_seconds=fleet.wire_seconds,
         protocol="ringmaster",
         arguments={"updates": updates, "threshold": threshold, "stop": stop, "seed": seed, "fleet": fleet.name},
         jobs_in_flight=fleet.num_workers - 1,
@@ -85,6 +87,7 @@ def naive_optimal(fleet: Fleet, updates: int, workers: int, *, seed: int = 0) ->
         weight=np.ones(updates, np.float32),
         apply=np.ones(updates, bool),
         num_workers=fleet.num_workers,
+        wire_seconds=fleet.wire_seconds,
         protocol="naive_optimal",
         arguments={"updates": updates, "workers": workers, "seed": seed, "fleet": fleet.name},
         jobs_in_flight=workers - 1,
@@ -97,7 +100,7 @@ def _without_stops(
 ) -> tuple[dict[str, Any], Ledger]:
     n = fleet.num_workers
     active, slow = (workers, []) if workers is not None else _too_slow.split(fleet, most_seconds_for(threshold, fleet))
-    tally, rows = Tally(n), []
+    tally, rows = Tally(fleet, updates), []
     version, read, jobs, busy_since = 0, [0] * n, [0] * n, [0.0] * n
     now = 0.0
     for now, worker, start in arrivals(fleet, seed=seed, workers=active):
@@ -106,7 +109,7 @@ def _without_stops(
             rows.append((worker, jobs[worker], read[worker], start, now))
             version += 1
         else:
-            tally.drop(worker, now - start, delay)
+            tally.drop(worker, now - start, read[worker], version)
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:
@@ -179,7 +182,7 @@ class _Cohort:
 def _with_stops(fleet: Fleet, updates: int, threshold: int, seed: int) -> tuple[dict[str, Any], Ledger]:
     n, now = fleet.num_workers, 0.0
     clocks = fleet.clocks(seed=seed)
-    tally, rows = Tally(n), []
+    tally, rows = Tally(fleet, updates), []
     jobs, joined = [0] * n, [(0, 0.0)] * n
     cohorts = {0: _Cohort(fleet, clocks)}  # by the version that they compute at: at most as many as the threshold
     for worker in range(n):

@@ -15,6 +15,7 @@ from jasgd.rules.delay_schedule import DelaySchedule, inverse_step
 from jasgd.rules.delayed_nesterov import delayed_nesterov, scale_by_delayed_nesterov
 from jasgd.rules.drop_stale import drop_stale
 from jasgd.rules.dude import dude, scale_by_dude, semi_asynchronous_dude
+from jasgd.rules.ef21 import ef21, scale_by_ef21
 from jasgd.rules.fadas import fadas, scale_by_fadas
 from jasgd.rules.fedasync import fedasync, scale_by_mixing
 from jasgd.rules.fedbuff import fedbuff
@@ -56,6 +57,7 @@ __all__ = [
     "delayed_nesterov",
     "drop_stale",
     "dude",
+    "ef21",
     "fadas",
     "fedasync",
     "fedbuff",
@@ -87,6 +89,7 @@ __all__ = [
     "scale_by_delayed_nesterov",
     "scale_by_dude",
     "scale_by_duration",
+    "scale_by_ef21",
     "scale_by_fadas",
     "scale_by_fedvarp",
     "scale_by_gap",

@@ -25,6 +25,10 @@ from jasgd.theory.iterations import (
     ringleader_iterations,
     ringmaster_iterations,
 )
+from jasgd.theory.link_times import (
+    communication_times,
+    linked_minibatch_time,
+)
 from jasgd.theory.mindflayer import (
     mindflayer_gradient_time,
     mindflayer_lognormal_gradient_time,
@@ -46,6 +50,8 @@ from jasgd.theory.rule_bounds import (
 from jasgd.theory.shadowheart import (
     ShadowheartCounts,
     shadowheart_counts,
+    shadowheart_iterations,
+    shadowheart_step_size,
 )
 from jasgd.theory.step_sizes import (
     asynchronous_step_size,
@@ -104,6 +110,7 @@ __all__ = [
     "birch_iterations",
     "birch_step_size",
     "bounded_gradient_bound",
+    "communication_times",
     "convex_delay_adaptive_bound",
     "convex_optimal_time",
     "delay_adaptive_bound",
@@ -116,6 +123,7 @@ __all__ = [
     "equilibrium_time",
     "harmonic_mean",
     "harmonic_means",
+    "linked_minibatch_time",
     "lipschitz_bound",
     "lipschitz_step_size",
     "m_synchronous_factor",
@@ -152,6 +160,8 @@ __all__ = [
     "ringmaster_threshold",
     "sampled_minibatch_time",
     "shadowheart_counts",
+    "shadowheart_iterations",
+    "shadowheart_step_size",
     "stability_limit",
     "strongly_convex_optimal_time",
     "synchronous_time",

@@ -1,4 +1,4 @@
-r"""What each worker does in a round of Shadowheart SGD, and what its messages weigh.
+r"""What each worker does in a round of Shadowheart SGD, what its messages weigh, and the server's steps.
 
 Tyurin, Pozzi, Ilin, Richtárik 2024, https://arxiv.org/abs/2402.04785, as in the authors' code.
 """
@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jasgd.theory._checks import require_count, require_not_negative, require_positive
+from jasgd.theory._checks import ceil, require_count, require_not_negative, require_positive
 from jasgd.theory.equilibrium import checked_pair, equilibrium_time
 
 
@@ -107,6 +107,40 @@ def shadowheart_counts(
         weights=weights,
         normaliser=float(np.sum(weights * messages * gradients)),
     )
+
+
+def shadowheart_step_size(smoothness: float) -> float:
+    r"""Shadowheart SGD: :math:`1 / (2L)`, whatever the noise, for rounds whose normaliser is :math:`Z \ge 1`.
+
+    Recalled for this paper; Tyurin, Richtárik 2024, https://arxiv.org/abs/2405.16218, state the same for Fragile SGD.
+
+    Args:
+      smoothness: L.
+
+    Example:
+      >>> shadowheart_step_size(smoothness=2.0)
+      0.25
+    """
+    require_positive(smoothness=smoothness)
+    return 1 / (2 * smoothness)
+
+
+def shadowheart_iterations(smoothness: float, gap: float, accuracy: float) -> int:
+    r"""Rounds of Shadowheart SGD until :math:`\frac1K \sum E \|\nabla f\|^2 \le \epsilon`.
+
+    They are :math:`\lceil 8 L \Delta / \epsilon \rceil` (derived; the papers state 16), with :func:`shadowheart_step_size`:
+    :math:`Z \ge 1` gives :math:`E \|g\|^2 \le 2 \|\nabla f\|^2 + \epsilon`, hence a mean of at most
+    :math:`4 L \Delta / K + \epsilon / 2`. A round takes at most twice the :func:`equilibrium_time`.
+
+    Args:
+      smoothness, gap, accuracy: L, :math:`\Delta = f(x_0) - \inf f` and :math:`\epsilon`.
+
+    Example:
+      >>> shadowheart_iterations(smoothness=1.0, gap=2.0, accuracy=0.5)
+      32
+    """
+    require_positive(smoothness=smoothness, gap=gap, accuracy=accuracy)
+    return ceil(8 * smoothness * gap / accuracy)
 
 
 def _floor(time: float, seconds: np.ndarray) -> np.ndarray:
