@@ -44,7 +44,7 @@ def shadowheart(
     """
     if compressor.omega is None:
         raise ValueError(
-            f"Shadowheart SGD needs an unbiased compressor, which declares `omega`; {compressor.name} is biased."
+            f"Shadowheart SGD needs an unbiased compressor, one with `omega`; {compressor.name} has none."
         )
     omega = compressor.omega(dim)
     schedule = protocols.shadowheart(
@@ -126,8 +126,8 @@ def dropping_sgd(
     Example:
       >>> fleet = jasgd.fleet.power_law(40, exponent=0.5).with_links(upload=0.1)
       >>> method = jasgd.methods.dropping_sgd(fleet, 1000, learning_rate=0.1)
-      >>> np.unique(method.schedule.worker[500:]).size
-      12
+      >>> method.schedule.summary().dropped  # about half of all arrivals
+      889
     """
     oldest = fleet.num_workers if max_delay is None else max_delay
     schedule = protocols.asynchronous(fleet, updates, max_delay=oldest, age_in="arrivals", seed=seed)
