@@ -54,7 +54,8 @@ def sweep(
     """Simulate every point of a grid with every seed; each run is what :func:`jasgd.simulate` computes alone.
 
     A problem, a rule, a schedule or an oracle may be a function of some of the grid's names, rules and schedules also of
-    ``seed``. The run of a point and a seed has the key ``jax.random.fold_in(key, seed)``, so runs of the same seed see the same samples.
+    ``seed``. The run of a point and a seed has the key ``jax.random.fold_in(key, seed)``, so runs of the same seed see the
+    same samples.
 
     Args:
       problem, rule, schedule: as those of :func:`jasgd.simulate`, or functions that make them, such as ``optax.sgd``.

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jasgd import fleet
+from jasgd.ledger import Ledger
 from jasgd.protocols import asynchronous, delays, geometric_delays, minibatch, uniform_delays
 from jasgd.protocols._always_busy import always_busy
 from jasgd.protocols._event_loop import Server
-from jasgd.ledger import Ledger
 
 INF = float("inf")
 

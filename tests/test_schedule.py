@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import jasgd
 from jasgd import Schedule
-from jasgd.protocols import asynchronous, delays, minibatch
 from jasgd.ledger import Ledger
+from jasgd.protocols import asynchronous, delays, minibatch
 
 NAN, INF = float("nan"), float("inf")
 COLUMNS = ("worker", "job", "read", "start", "time", "weight", "apply")
