@@ -1,6 +1,20 @@
 """Exact, deterministic simulation of asynchronous SGD with many virtual workers."""
 
-from jasgd import compressors, fleet, methods, oracles, plan, problems, protocols, reference, results, rules, theory, traffic
+from jasgd import (
+    compressors,
+    decentralized,
+    fleet,
+    methods,
+    oracles,
+    plan,
+    problems,
+    protocols,
+    reference,
+    results,
+    rules,
+    theory,
+    traffic,
+)
 from jasgd._citation import citation
 from jasgd.delays import calls as delayed_calls
 from jasgd.delays import delayed
@@ -20,6 +34,7 @@ __all__ = [
     "Schedule",
     "citation",
     "compressors",
+    "decentralized",
     "delayed",
     "delayed_calls",
     "fleet",

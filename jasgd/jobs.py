@@ -23,6 +23,11 @@ def require_same_jobs(problem: Problem, schedule: Schedule) -> None:
                     "an oracle with messages for each worker needs a schedule in which they take their time, such as "
                     f"that of jasgd.protocols.shadowheart; got one of {schedule.protocol}."
                 )
+            idle = [i for i in workers.tolist() if not np.broadcast_to(given, schedule.num_workers)[i]]
+            if idle:
+                raise ValueError(
+                    f"worker {idle[0]} delivers in this schedule of {schedule.protocol}, but the oracle gives it 0 {name}."
+                )
             continue
         expected = getattr(schedule.contents, name)
         silent = (expected == 0) & (counts is None)  # a worker that keeps its gradients to itself
@@ -41,8 +46,8 @@ def messages_per_job(problem: Problem) -> int:
 
 
 def bytes_per_message(problem: Problem, params: optax.Params, rule_state: optax.OptState) -> float:
-    """Bytes of a message: as a rule says that compresses, or the oracle, or else of a gradient."""
-    told = optax.tree.get(rule_state, "bytes_per_message", default=None)
-    if told is not None:
-        return float(told)
+    """Bytes of a message: as rules say that compress, each its part, or the oracle, or else of a gradient."""
+    told = optax.tree.get_all_with_path(rule_state, "bytes_per_message")
+    if told:
+        return sum(float(size) for _, size in told)
     return tree_bytes(params) if problem.message_bytes is None else problem.message_bytes(params)

@@ -20,6 +20,7 @@ from jasgd.program import trace
 from jasgd.records import record_points
 from jasgd.schedule import Schedule
 from jasgd.simulation import check_metrics, check_params, check_simulation, seen_through
+from jasgd.traffic import same_traffic
 
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
 
@@ -78,7 +79,7 @@ def runs_of(
 def _known(schedule: Any, schedules: list[Schedule]) -> Any:
     """The first of equal schedules: runs on it share their plan."""
     for other in schedules:
-        if other is schedule or other == schedule:
+        if other is schedule or (other == schedule and same_traffic(other, schedule)):
             return other
     if isinstance(schedule, Schedule):
         schedules.append(schedule)

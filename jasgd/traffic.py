@@ -89,6 +89,17 @@ def traffic(schedule: "Schedule", *, messages: int = 1) -> Traffic:
     )
 
 
+def same_traffic(one: "Schedule", other: "Schedule") -> bool:
+    """Whether jobs hold the same, and the links carry the same; equal tables may differ in both."""
+
+    def contents(schedule: "Schedule") -> list[np.ndarray]:
+        return [] if schedule.contents is None else list(vars(schedule.contents).values())
+
+    alike = len(contents(one)) == len(contents(other))
+    alike = alike and all(map(np.array_equal, contents(one), contents(other)))
+    return alike and traffic(one) == traffic(other)
+
+
 def columns(
     schedule: "Schedule", versions: np.ndarray, *, messages: int, message_bytes: float, model_bytes: float
 ) -> dict[str, np.ndarray]:

@@ -67,6 +67,7 @@ class Trace:
         self.lost_delay = 0
         self.pending = []
         self.dropped_at, self.cancelled_at = [], []  # (time, worker)
+        self.dropped_while = []  # (worker, newest version)
 
     def use(self, job, weight, apply):
         """A gradient is part of a step; ``apply``: the server steps now."""
@@ -77,6 +78,7 @@ class Trace:
         self.dropped[job.worker] += 1
         self.dropped_seconds[job.worker] += job.finish - job.start
         self.dropped_at.append((job.finish, job.worker))
+        self.dropped_while.append((job.worker, job.read + delay))
         self.lost_delay += delay
 
     def cancel(self, job, now, delay):

@@ -14,7 +14,7 @@ RETURNED = {"Contents", "Traffic", "Run", "Fleet", "Plan", "Summary", "Reference
 
 def public_names():
     modules = [jasgd, *(getattr(jasgd, name) for name in jasgd.__all__ if inspect.ismodule(getattr(jasgd, name)))]
-    modules.append(jasgd.problems.partition)
+    modules += [jasgd.problems.partition, jasgd.decentralized.topology, jasgd.decentralized.weights]
     for module in modules:
         exported = getattr(module, "__all__", None)
         for name, value in inspect.getmembers(module):

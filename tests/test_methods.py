@@ -27,16 +27,26 @@ ARGUMENTS = {
     "ca2fl": {"buffer": 2},
     "mindflayer": {"trials": 2, "allotted": np.inf},
     "ata": {"batch": 4},
+    "compressed_minibatch_sgd": {"compressor": jasgd.compressors.rand_k(2)},
+    "ef21": {"compressor": jasgd.compressors.top_k(2)},
+    "shadowheart": {"compressor": jasgd.compressors.rand_k(2), "dim": 5, "noise_ratio": 1.0},
 }
+# Their links take time.
+LINKED = {"compressed_minibatch_sgd", "ef21", "shadowheart", "dropping_sgd", "fastest_worker_sgd"}
 METHODS = [name for name in methods.__all__ if inspect.isfunction(getattr(methods, name))]
+
+
+def fleet_for(name):
+    """The fleet, with links where a method is about them."""
+    return FLEET.with_links(upload=[0.5, 0.1, 0.3]) if name in LINKED else FLEET
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_runs_and_knows_its_paper(name):
     """On a small quadratic the loss falls; the reference is BibTeX."""
-    method = getattr(methods, name)(FLEET, 200, learning_rate=0.01, **ARGUMENTS.get(name, {}))
+    method = getattr(methods, name)(fleet_for(name), 200, learning_rate=0.01, **ARGUMENTS.get(name, {}))
     assert isinstance(method, Method)
-    assert method.reference.startswith("@") or name == "minibatch_sgd"
+    assert method.reference.startswith("@") or name in ("minibatch_sgd", "compressed_minibatch_sgd", "fastest_worker_sgd")
     run = method.simulate(jasgd.problems.quadratic(5), key=jax.random.key(0))
     assert not run.diverged
     assert run.history["loss"][-1] < run.history["loss"][0]
@@ -45,10 +55,11 @@ def test_every_method_runs_and_knows_its_paper(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_equals_the_slow_replay(name):
     """The compiled loop and the event by event one end at the same point."""
-    method = getattr(methods, name)(FLEET, 30, learning_rate=0.01, **ARGUMENTS.get(name, {}))
+    method = getattr(methods, name)(fleet_for(name), 30, learning_rate=0.01, **ARGUMENTS.get(name, {}))
     problem = jasgd.problems.quadratic(5, noise=0.1)
     run = method.simulate(problem, key=jax.random.key(1))
-    points = jasgd.reference.replay(problem, method.rule, method.schedule, key=jax.random.key(1))
+    seen = problem if method.oracle is None else method.oracle.of(problem)
+    points = jasgd.reference.replay(seen, method.rule, method.schedule, key=jax.random.key(1))
     np.testing.assert_allclose(run.params, points[-1], rtol=2e-5, atol=1e-6)
 
 

@@ -70,7 +70,8 @@ def test_who_is_done_is_not_lost(three):
     vanish(two)
     leaving.join(timeout=5)
     assert not leaving.is_alive()
-    assert all(mine.empty() for mine in told)
+    assert told[0].empty()
+    assert told[2].empty()  # process 1 may have vanished before the word of process 0 reached it, and is not there to mind
 
 
 def test_a_process_that_fails_is_named(three):

@@ -254,6 +254,8 @@ def test_two_processes_on_one_folder(tmp_path):
     SweepFolder(tmp_path, {}).close()
 
 
+# Orbax writes in threads of its own, which may still be complaining when the test is over.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_ends_with_a_sentence_and_the_sweep_goes_on_elsewhere(whole_sweep, tmp_path):
     """On a file system of 64 kB."""
     small = tmp_path / "small"

@@ -21,6 +21,7 @@ from jasgd.methods.communication import (
     fastest_worker_sgd,
     shadowheart,
 )
+from jasgd.methods.decentralized import amelie, fragile
 from jasgd.methods.federated import ca2fl, fadas, fedasync, fedbuff
 from jasgd.methods.momentum import dana_slim, dana_zero, ormo, ormo_da, smega2, worker_momentum
 from jasgd.methods.tables import dude, ringleader
@@ -37,6 +38,7 @@ from jasgd.methods.time_optimal import (
 
 __all__ = [
     "Method",
+    "amelie",
     "asynchronous_sgd",
     "ata",
     "ca2fl",
@@ -53,6 +55,7 @@ __all__ = [
     "fastest_worker_sgd",
     "fedasync",
     "fedbuff",
+    "fragile",
     "gap_aware",
     "m_synchronous_sgd",
     "malenia",

@@ -43,9 +43,7 @@ def shadowheart(
       np.True_
     """
     if compressor.omega is None:
-        raise ValueError(
-            f"Shadowheart SGD needs an unbiased compressor, one with `omega`; {compressor.name} has none."
-        )
+        raise ValueError(f"Shadowheart SGD needs an unbiased compressor, one with `omega`; {compressor.name} has none.")
     omega = compressor.omega(dim)
     schedule = protocols.shadowheart(
         fleet, updates, omega, noise_ratio, max_messages=max_messages, compute=compute, seed=seed

@@ -44,9 +44,9 @@ def compressed(oracle: Oracle, compressor: Compressor, *, messages: ArrayLike = 
     counts = _counts.checked("messages", messages)
 
     def transform(problem: Problem) -> Problem:
-        if problem.job_messages is not None:
-            raise ValueError(f"the messages of {problem.name} are compressed already; give one compressor.")
         inner, weights = oracle.of(problem), compressor.weights
+        if inner.job_messages is not None:
+            raise ValueError(f"the messages of {inner.name} are compressed already; give one compressor.")
 
         def sample(key: jax.Array, worker: jax.Array) -> Any:
             messages_key, m = jax.random.fold_in(key, jnp.uint32(_MESSAGES)), _counts.of(counts, worker)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
@@ -17,9 +18,10 @@ from jasgd.rules._rows import sum_dtype
 def gradient(count: ArrayLike = 1) -> Oracle:
     r"""The mean of b stochastic gradients at one point, :math:`\frac1b \sum_{l \le b} \nabla f(x; \xi_l)`.
 
-    Sample l has the key ``jax.random.fold_in(key, l)``, where ``key`` is that of the job; with one gradient it is the job's
-    own. A problem with a ``mean_sample`` draws the mean at once: the same law, other numbers. Otherwise gradients are
-    computed one after the other, and workers that are computed together wait for the one with the most.
+    If no worker computes more than one, samples are those without an oracle. Else sample l has the key
+    ``jax.random.fold_in(key, l)``, where ``key`` is that of the job; but a problem with a ``mean_sample`` draws the mean at
+    once: the same law, other numbers. Without one, gradients are computed one after the other, and workers that are computed
+    together wait for the one with the most.
 
     Args:
       count: b, a number or one for each worker.
@@ -36,6 +38,8 @@ def gradient(count: ArrayLike = 1) -> Oracle:
 
     def transform(problem: Problem) -> Problem:
         require_one_gradient(problem)
+        if np.all(counts <= 1):
+            return dataclasses.replace(problem, mean_sample=None, job_gradients=counts)
         if problem.mean_sample is not None:
             whole = problem.mean_sample
 

@@ -19,6 +19,9 @@ def nominal_times(fleet: Fleet, compute: ArrayLike | None) -> tuple[np.ndarray, 
     h = np.asarray(alone.times if compute is None else compute, np.float64)
     if h.shape != (fleet.num_workers,):
         raise ValueError(f"`compute` must hold one number for each of the {fleet.num_workers} workers, got {compute!r}.")
+    if not np.all(h >= 0):
+        worker = int(np.argmin(h >= 0))
+        raise ValueError(f"`compute` must not be negative, worker {worker} has {h[worker]}.")
     return h, np.zeros(fleet.num_workers) if fleet.upload is None else fleet.upload
 
 

@@ -27,7 +27,7 @@ def doubling_budget(
     ``first`` :math:`\le t^*` (derived). Whether a stage is used depends on counts alone, so the estimator stays unbiased.
 
     Args:
-      fleet: of fixed times, with links.
+      fleet: of fixed times, with ``upload`` of ``with_links``; models on their way take no time.
       updates: server steps.
       omega, noise_ratio, max_messages: as for :func:`shadowheart`; with a limit on messages Z may stay below 1 for long.
       first: the budget that is tried first, in seconds.
@@ -43,36 +43,39 @@ def doubling_budget(
         raise ValueError(f"`first` must be a positive number of seconds, got {first}.")
     if fleet.times is None or fleet.powers:
         raise ValueError("a doubled budget needs a fleet of fixed times: with others, every round would have other counts.")
+    if fleet.download is not None and fleet.download.any():
+        raise ValueError("a doubled budget has no time for models on their way: give a fleet without `download`.")
     stages = _stages(fleet, omega, noise_ratio, first, max_messages)
     counts, n = stages[-1], fleet.num_workers
     _, tau = nominal_times(fleet, None)
     active = np.flatnonzero(counts.active)
     arrival = counts.time + times(counts.messages, tau)  # from the beginning of a stage, in which sending begins at t
-    last = active[np.lexsort((active, arrival[active]))]
     vain = stages[:-1]
     before = sum(2 * stage.time for stage in vain)
     length = before + 2 * counts.time
     ends = length * np.arange(1, updates + 1)
     begins = length * np.arange(updates) + before  # of the last stages
-    time = np.minimum(begins[:, None] + arrival[last], ends[:, None])
+    finish = np.minimum(begins[:, None] + arrival[active], ends[:, None])
+    order = np.argsort(finish, axis=1, kind="stable")  # in every round: rounding may make two times one
+    time, worker = np.take_along_axis(finish, order, axis=1), active[order]
     time[:, -1] = ends  # the server waits until the stage is over
     dropped = np.sum([np.zeros(n, np.int64), *(stage.active for stage in vain)], axis=0)
     wasted = np.sum([np.zeros(n), *((stage.time + times(stage.messages, tau)) * stage.active for stage in vain)], axis=0)
-    idle = length - wasted - arrival * counts.active
-    idle[last[-1]] = length - wasted[last[-1]] - 2 * counts.time
+    idle = updates * (length - wasted - arrival * counts.active)
+    np.subtract.at(idle, worker[:, -1], 2 * counts.time - arrival[worker[:, -1]])
     lost = Traffic(
         messages=np.full(updates, sum(int(stage.messages.sum()) for stage in vain)),
         models=np.zeros(updates, np.int64),  # all stages of a round share the point
         seconds=np.full(updates, sum(float(times(stage.messages, tau).sum()) for stage in vain)),
     )
     return Schedule(
-        worker=np.tile(last, updates),
-        job=(dropped[last] + (dropped[last] + 1) * np.arange(updates)[:, None]).ravel(),
-        read=np.repeat(np.arange(updates), len(last)),
-        start=np.repeat(begins, len(last)),
+        worker=worker.ravel(),
+        job=(dropped[worker] + (dropped[worker] + 1) * np.arange(updates)[:, None]).ravel(),
+        read=np.repeat(np.arange(updates), len(active)),
+        start=np.repeat(begins, len(active)),
         time=time.ravel(),
-        weight=np.tile(shares(counts)[last], updates),
-        apply=np.tile(np.arange(len(last)) == len(last) - 1, updates),
+        weight=shares(counts)[worker].ravel(),
+        apply=np.tile(np.arange(len(active)) == len(active) - 1, updates),
         num_workers=n,
         wire_seconds=times(counts.messages, tau),
         contents=contents(counts),
@@ -85,7 +88,7 @@ def doubling_budget(
             "max_messages": max_messages,
             "fleet": fleet.name,
         },
-        ledger=ledger(updates * idle, dropped=updates * dropped, dropped_seconds=updates * wasted, lost=lost),
+        ledger=ledger(idle, dropped=updates * dropped, dropped_seconds=updates * wasted, lost=lost),
     )
 
 
@@ -103,7 +106,7 @@ def _stages(
     nothing = np.zeros(fleet.num_workers, np.int64)
     stages: list[ShadowheartCounts] = []
     time = first
-    while not stages or stages[-1].normaliser < 1:
+    while not stages or stages[-1].normaliser < 1 - 1e-12:  # a sum that is 1 may be rounded down
         if time < slower.min():
             none = ShadowheartCounts(time=time, gradients=nothing, messages=nothing, weights=0.0 * nothing, normaliser=0.0)
             stages.append(none)

@@ -65,7 +65,7 @@ def shadowheart(
     h, tau = nominal_times(fleet, compute)
     counts = shadowheart_counts(omega, noise_ratio, h, tau, time=time, max_messages=max_messages)
     active = np.flatnonzero(counts.active)
-    sending = times(counts.messages, tau) + (0 if fleet.download is None else fleet.download * counts.active)
+    sending = times(counts.messages, tau) + (0 if fleet.download is None else times(counts.active, fleet.download))
     computing = [_computing(fleet, i, int(counts.gradients[i]), updates, seed) for i in active.tolist()]
     begins, finish = _rounds(fleet, active, np.stack(computing, axis=1) + sending[active])
     idle = np.full(fleet.num_workers, begins[-1])

@@ -11,6 +11,17 @@ from jasgd.theory.client_sampling import (
     random_assignment_time,
     sampled_minibatch_time,
 )
+from jasgd.theory.decentralized import (
+    amelie_time,
+    decentralized_equilibrium_time,
+    fragile_batch,
+    fragile_iterations,
+    fragile_pivot,
+    fragile_step_size,
+    fragile_time,
+    graph_minibatch_time,
+    mesh_time,
+)
 from jasgd.theory.equilibrium import (
     equilibrium_time,
 )
@@ -101,6 +112,7 @@ from jasgd.theory.universal import (
 
 __all__ = [
     "ShadowheartCounts",
+    "amelie_time",
     "asynchronous_bound",
     "asynchronous_iterations",
     "asynchronous_step_size",
@@ -113,6 +125,7 @@ __all__ = [
     "communication_times",
     "convex_delay_adaptive_bound",
     "convex_optimal_time",
+    "decentralized_equilibrium_time",
     "delay_adaptive_bound",
     "delay_adaptive_iterations",
     "delay_adaptive_step_size",
@@ -121,6 +134,12 @@ __all__ = [
     "dude_step_size",
     "dude_time",
     "equilibrium_time",
+    "fragile_batch",
+    "fragile_iterations",
+    "fragile_pivot",
+    "fragile_step_size",
+    "fragile_time",
+    "graph_minibatch_time",
     "harmonic_mean",
     "harmonic_means",
     "linked_minibatch_time",
@@ -132,6 +151,7 @@ __all__ = [
     "malenia_batch",
     "malenia_round_time",
     "mean_time",
+    "mesh_time",
     "mindflayer_gradient_time",
     "mindflayer_iterations",
     "mindflayer_lognormal_gradient_time",

@@ -1,0 +1,34 @@
+"""Workers without a server: graphs, who sends what to whom when, and replicas that are simulated together."""
+
+from jasgd.decentralized import plan, topology, weights
+from jasgd.decentralized.amelie import amelie
+from jasgd.decentralized.dasgd import dasgd
+from jasgd.decentralized.execution import Execution
+from jasgd.decentralized.fragile import fragile, minibatch
+from jasgd.decentralized.gossip import ad_psgd, agraf
+from jasgd.decentralized.rounds import delayed_gossip, local_sgd
+from jasgd.decentralized.simulation import Replicas, simulate
+from jasgd.decentralized.staleness import Staleness, staleness, symmetric_difference
+from jasgd.decentralized.wait_free import adsgd, swift
+
+__all__ = [
+    "Execution",
+    "Replicas",
+    "Staleness",
+    "ad_psgd",
+    "adsgd",
+    "agraf",
+    "amelie",
+    "dasgd",
+    "delayed_gossip",
+    "fragile",
+    "local_sgd",
+    "minibatch",
+    "plan",
+    "simulate",
+    "staleness",
+    "swift",
+    "symmetric_difference",
+    "topology",
+    "weights",
+]
