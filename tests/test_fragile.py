@@ -333,7 +333,7 @@ def test_one_worker_is_sgd_with_batch_s():
     assert fragile.time.tolist() == [2.8, 5.6, 8.4, 11.2, 14.0]
     assert decentralized.minibatch(workers, one, 2).verify().time.tolist() == [0.7, 1.4]
     problem, oracle, rule = problem_of(1.0), oracles.gradient(4), optax.sgd(0.1)
-    ours = methods.fragile(workers, one, 5, batch=4, learning_rate=0.1).simulate(problem, key=KEY, lanes=1)
+    ours = methods.fragile(workers, 5, graph=one, batch=4, learning_rate=0.1).simulate(problem, key=KEY, lanes=1)
     plain = jasgd.simulate(problem, rule, protocols.minibatch(workers, 5), key=KEY, oracle=oracle, lanes=1)
     np.testing.assert_array_equal(ours.params, plain.params)
 
@@ -353,15 +353,15 @@ def test_minibatch_on_a_graph():
 def test_methods_take_the_papers_numbers():
     """S = max(ceil(s), 1) or max(ceil(s), n), and the step 1 / (2 L)."""
     graph, workers = mesh(2, 2, 0.1), fleet.equal(4)
-    fragile = methods.fragile(workers, graph, 2, noise_ratio=2.5, smoothness=2.0)
-    amelie = methods.amelie(workers, graph, 2, noise_ratio=2.5, smoothness=2.0)
+    fragile = methods.fragile(workers, 2, graph=graph, noise_ratio=2.5, smoothness=2.0)
+    amelie = methods.amelie(workers, 2, graph=graph, noise_ratio=2.5, smoothness=2.0)
     assert (fragile.schedule.arguments["batch"], amelie.schedule.arguments["batch"]) == (3, 4)
     moved, _ = fragile.rule.update(jnp.ones(1), fragile.rule.init(jnp.ones(1)))
     assert moved == -0.25
     assert "2405.16218" in jasgd.citation(fragile)
     assert jasgd.citation(amelie) == jasgd.citation(fragile)
     with pytest.raises(ValueError, match="either `batch` or `noise_ratio`"):
-        methods.amelie(workers, graph, 2, smoothness=1.0)
+        methods.amelie(workers, 2, graph=graph, smoothness=1.0)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from jasgd.methods import Method
 from jasgd.methods.tables import _largest_age
 
 FLEET = jasgd.fleet.fixed([1.0, 2.6, 4.1])
+GRAPH = jasgd.decentralized.topology.with_seconds(jasgd.decentralized.topology.mesh(1, 3), 0.3)
 ARGUMENTS = {
     "clipped_sgd": {"max_norm": 1.0},
     "picky_sgd": {"radius": 1.0},
@@ -29,6 +30,8 @@ ARGUMENTS = {
     "ata": {"batch": 4},
     "compressed_minibatch_sgd": {"compressor": jasgd.compressors.rand_k(2)},
     "ef21": {"compressor": jasgd.compressors.top_k(2)},
+    "fragile": {"graph": GRAPH, "batch": 4},
+    "amelie": {"graph": GRAPH, "batch": 4},
     "shadowheart": {"compressor": jasgd.compressors.rand_k(2), "dim": 5, "noise_ratio": 1.0},
 }
 # Their links take time.

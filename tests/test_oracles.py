@@ -42,7 +42,7 @@ def curved():
     return jasgd.Problem(init=init, loss=loss, sample=sample, metrics=metrics, name="curved")
 
 
-CURVED, ADAM = curved(), optax.adam(0.1)
+CURVED, ADAM, MOMENTUM, SGD = curved(), optax.adam(0.1), optax.sgd(0.1, momentum=0.5), optax.sgd(0.05)
 
 
 @functools.cache
@@ -79,7 +79,7 @@ def made_by(problem, compressor, x, key, worker, b, m):
 
 
 def explicit(problem, compressor, schedule, rule, gradients, messages, key=KEY):
-    """Every gradient and every message, one after the other, with the keys that the docstrings say; steps with their means."""
+    """Every gradient and message, one after the other, with the keys that the docstrings say; steps with their means."""
     gradients, messages = (np.broadcast_to(counts, schedule.num_workers).tolist() for counts in (gradients, messages))
     init_key, jobs_key = jax.random.split(key)
     points, parts = [compiled(problem.init)(init_key)], []
@@ -97,7 +97,7 @@ def explicit(problem, compressor, schedule, rule, gradients, messages, key=KEY):
 
 
 def losses_of(problem, points):
-    return [compiled(problem.metrics)(point)["loss"] for point in points]
+    return [float(compiled(problem.metrics)(point)["loss"]) for point in points]
 
 
 def assert_close(found, expected, tolerance):
@@ -122,15 +122,15 @@ EVERY = [
 
 
 @pytest.mark.parametrize(
-    ("compressor", "lanes"),
-    [*zip(EVERY, [3, 1, 3, 2, 1, None], strict=True)],
+    ("compressor", "lanes", "rule"),
+    [*zip(EVERY, [3, 1, 3, 2, 1, None], [ADAM, MOMENTUM, ADAM, MOMENTUM, ADAM, MOMENTUM], strict=True)],
     ids=[compressor.name for compressor in EVERY],
 )
-def test_a_simulation_makes_every_gradient_and_message(compressor, lanes):
+def test_a_simulation_makes_every_gradient_and_message(compressor, lanes, rule):
     """In double precision to 1e-11; a rule with a state sees only their weighted sum; a problem without mean_sample."""
     with jax.enable_x64(True):
-        run = jasgd.simulate(CURVED, ADAM, ROUNDS, oracle=shadowheart_oracle(compressor), key=KEY, lanes=lanes, every=1)
-        points = explicit(CURVED, compressor, ROUNDS, ADAM, B, M)
+        run = jasgd.simulate(CURVED, rule, ROUNDS, oracle=shadowheart_oracle(compressor), key=KEY, lanes=lanes, every=1)
+        points = explicit(CURVED, compressor, ROUNDS, rule, B, M)
         assert_close(run.params, points[-1], 1e-11)
         np.testing.assert_allclose(run.history["loss"], losses_of(CURVED, points), rtol=1e-11)
         per_message = compressor.message_bytes(DIM, jnp.float64)
@@ -139,72 +139,63 @@ def test_a_simulation_makes_every_gradient_and_message(compressor, lanes):
     np.testing.assert_allclose(run.history["wire_seconds"], np.arange(5) * (M @ MADE.upload))
 
 
-@pytest.mark.parametrize(
-    ("problem", "compressor"),
-    [
-        (problems.quadratic(DIM, noise=1.0), compressors.rand_k(2)),
-        (problems.progress_quadratic(DIM, 0.3), compressors.qsgd(3)),
-    ],
-    ids=["normal", "progress"],
-)
-def test_means_that_a_problem_draws_at_once_are_sent_likewise(problem, compressor):
+def test_means_that_a_problem_draws_at_once_are_sent_likewise():
     """With a ``mean_sample`` the sample is that of the job's own key; the messages stay as they are. In single precision."""
-    rule = optax.sgd(0.1)
-    run = jasgd.simulate(problem, rule, ROUNDS, oracle=shadowheart_oracle(compressor), key=KEY, lanes=3)
-    points = explicit(problem, compressor, ROUNDS, rule, B, M)
+    problem, compressor = problems.progress_quadratic(DIM, 0.3), compressors.qsgd(3)
+    run = jasgd.simulate(problem, SGD, ROUNDS, oracle=shadowheart_oracle(compressor), key=KEY, lanes=3)
+    points = explicit(problem, compressor, ROUNDS, SGD, B, M)
     assert_close(run.params, points[-1], 1e-5)
     assert np.abs(points[-1] - points[0]).max() > 0.1
 
 
 def test_every_run_of_a_sweep_is_the_loop():
     """Two step sizes and two seeds in one program; the key of a run is ``fold_in(key, seed)``."""
-    compressor = EVERY[1]
+    arguments = {"oracle": shadowheart_oracle(EVERY[1]), "key": KEY, "every": 1, "runs_at_once": 4}
     with jax.enable_x64(True):
-        arguments = {"oracle": shadowheart_oracle(compressor), "key": KEY, "every": 1, "runs_at_once": 4}
         found = jasgd.sweep(CURVED, optax.sgd, ROUNDS, grid={"learning_rate": [0.05, 0.1]}, seeds=2, **arguments)
-        for rate, seed in ((0.05, 0), (0.05, 1), (0.1, 0), (0.1, 1)):
-            points = explicit(CURVED, compressor, ROUNDS, optax.sgd(rate), B, M, jax.random.fold_in(KEY, seed))
+        for rate, seed in ((0.05, 1), (0.1, 0)):
+            points = explicit(CURVED, EVERY[1], ROUNDS, optax.sgd(rate), B, M, jax.random.fold_in(KEY, seed))
             run = found["loss"].sel(learning_rate=rate, seed=seed)
             np.testing.assert_allclose(run, losses_of(CURVED, points), rtol=1e-11)
 
 
 def test_asynchronous_messages_are_the_slow_replay():
-    """Two gradients and three messages per job, each at its own stale point: lanes, the replay and the explicit loop agree."""
+    """Two gradients and three messages per job, each at its own stale point, four lanes together."""
     schedule = protocols.asynchronous(fleet.fixed([1.0, 1.3, 2.9, 4.1]), 25)
     assert schedule.delay.max() > 3
-    compressor, rule = EVERY[1], optax.sgd(0.03)
-    oracle = shadowheart_oracle(compressor, 2, 3)
+    oracle = shadowheart_oracle(EVERY[1], 2, 3)
     with jax.enable_x64(True):
-        expected = explicit(CURVED, compressor, schedule, rule, 2, 3)[-1]
-        assert_close(jasgd.reference.replay(oracle.of(CURVED), rule, schedule, key=KEY)[-1], expected, 1e-11)
-        for lanes in (1, 4):
-            run = jasgd.simulate(CURVED, rule, schedule, oracle=oracle, key=KEY, lanes=lanes)
-            assert_close(run.params, expected, 1e-11)
+        expected = jasgd.reference.replay(oracle.of(CURVED), SGD, schedule, key=KEY)
+        run = jasgd.simulate(CURVED, SGD, schedule, oracle=oracle, key=KEY, lanes=4)
+        assert_close(run.params, expected[-1], 1e-11)
 
 
 # The estimator.
 
 
-def one_step(problem, compressor, x, draws=20_000):
+def directions(problem, compressor, schedule, x, draws=5_000):
     """(draws, d) independent directions g of one round at x."""
     seen = shadowheart_oracle(compressor).of(problem)
 
-    def direction(key):
-        total = jnp.zeros_like(x)
-        for row in range(len(B) - 1):
-            i = jnp.int32(ROUNDS.worker[row])
-            job = jasgd.job_key(key, i, 0)
-            total += ROUNDS.weight[row] * seen.gradient(x, seen.sample(job, i))
-        return total
+    def one(key, worker):
+        return seen.gradient(x, seen.sample(jasgd.job_key(key, worker, 0), worker))
 
-    return np.asarray(jax.jit(jax.vmap(direction))(jax.random.split(jax.random.key(7), draws)), np.float64)
+    workers, weights = jnp.asarray(schedule.worker[:3]), jnp.asarray(schedule.weight[:3])
+    many = jax.jit(jax.vmap(lambda key: weights @ jax.vmap(one, (None, 0))(key, workers)))
+    return np.asarray(many(jax.random.split(jax.random.key(7), draws)), np.float64)
+
+
+def variance_of(schedule, omega, norm, noise):
+    """The sum of alpha^2 (omega |grad|^2 / m + omega sigma^2 / (m b) + sigma^2 / b); norm and noise are squared."""
+    b, m = (counts[schedule.worker[:3]] for counts in (B, M))
+    alpha = schedule.weight[:3].astype(np.float64)
+    return np.sum(alpha**2 * (omega * norm / m + omega * noise / (m * b) + noise / b))
 
 
 @pytest.mark.parametrize(
     ("compressor", "at_once"),
     [
         (compressors.rand_k(1), True),
-        (compressors.rand_k(1), False),
         (compressors.rand_k(4), False),
         (compressors.bernoulli(0.3), True),
         (compressors.qsgd(2), True),
@@ -213,18 +204,16 @@ def one_step(problem, compressor, x, draws=20_000):
     ids=lambda x: str(getattr(x, "name", x)),
 )
 def test_mean_and_variance_of_the_estimator(compressor, at_once):
-    """Unbiased; the variance is the sum of alpha^2 (omega |grad|^2 / m + omega sigma^2 / (m b) + sigma^2 / b); 5 sigma."""
-    d, sigma = 10, 3.0
-    problem = problems.quadratic(d, noise=sigma / math.sqrt(d))
+    """Unbiased, with the variance of the formula, or at most that if omega is only a bound; within 5 standard errors."""
+    d, noise = 10, 9.0
+    problem = problems.quadratic(d, noise=math.sqrt(noise / d))
     problem = problem if at_once else dataclasses.replace(problem, mean_sample=None)
     x = jnp.linspace(-2.0, 3.0, d)
     gradient = np.asarray(problem.gradient(x, jnp.zeros(d)), np.float64)
-    found = one_step(problem, compressor, x)
+    found = directions(problem, compressor, ROUNDS, x)
     error = np.abs(found.mean(0) - gradient)
     np.testing.assert_array_less(error, 5 * found.std(0) / math.sqrt(len(found)) + 1e-6)
-    b, m = (counts[ROUNDS.worker[:3]] for counts in (B, M))
-    alpha, omega, norm = ROUNDS.weight[:3], compressor.omega(d), np.sum(gradient**2)
-    variance = np.sum(alpha**2 * (omega * norm / m + omega * sigma**2 / (m * b) + sigma**2 / b))
+    variance = variance_of(ROUNDS, compressor.omega(d), np.sum(gradient**2), noise)
     squares = np.sum((found - gradient) ** 2, axis=1)
     standard_error = squares.std() / math.sqrt(len(squares))
     assert squares.mean() <= variance + 5 * standard_error
@@ -232,30 +221,22 @@ def test_mean_and_variance_of_the_estimator(compressor, at_once):
         assert squares.mean() == pytest.approx(variance, abs=5 * standard_error)
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
-def test_variance_is_at_most_the_larger_of_gradient_and_accuracy_over_z(scale):
-    """Measured, within 5 standard errors; with equality where |grad|^2 is the accuracy."""
+def test_variance_is_at_most_the_larger_of_gradient_and_accuracy_over_z():
+    """By the formula; measured, within 5 standard errors, where |grad|^2 is the accuracy: there it is equal."""
     d, compressor, s = 10, compressors.rand_k(3), 1.0
     omega = compressor.omega(d)
     schedule = protocols.shadowheart(MADE, 1, omega=omega, noise_ratio=s, time=5.0)
     counts = theory.shadowheart_counts(omega, s, MADE.computing.times, MADE.upload, time=5.0)
     assert (counts.gradients.tolist(), counts.messages.tolist()) == (B.tolist(), M.tolist())
     x = jnp.linspace(-2.0, 3.0, d)
-    norm = float(jnp.sum(problems.quadratic(d).gradient(x, jnp.zeros(())) ** 2))
-    accuracy = scale * norm
-    problem = problems.quadratic(d, noise=math.sqrt(s * accuracy / d))
-    seen = shadowheart_oracle(compressor).of(problem)
-
-    def direction(key):
-        jobs = [(weight, jnp.int32(i)) for weight, i in zip(schedule.weight, schedule.worker, strict=True)]
-        return sum(weight * seen.gradient(x, seen.sample(jasgd.job_key(key, i, 0), i)) for weight, i in jobs)
-
-    found = np.asarray(jax.jit(jax.vmap(direction))(jax.random.split(jax.random.key(8), 20_000)), np.float64)
-    squares = np.sum((found - np.asarray(problem.gradient(x, jnp.zeros(d)))) ** 2, axis=1)
-    allowed, standard_error = max(norm, accuracy) / counts.normaliser, squares.std() / math.sqrt(len(squares))
-    assert squares.mean() <= allowed + 5 * standard_error
-    if scale == 1:
-        assert squares.mean() == pytest.approx(allowed, abs=5 * standard_error)
+    gradient = np.asarray(problems.quadratic(d).gradient(x, jnp.zeros(d)), np.float64)
+    norm = np.sum(gradient**2)
+    for accuracy in norm * np.array([0.01, 0.5, 1.0, 2.0, 100.0]):
+        allowed = max(norm, accuracy) / counts.normaliser
+        assert variance_of(schedule, omega, norm, s * accuracy) <= allowed * (1 + 1e-6)
+    found = directions(problems.quadratic(d, noise=math.sqrt(s * norm / d)), compressor, schedule, x)
+    squares = np.sum((found - gradient) ** 2, axis=1)
+    assert squares.mean() == pytest.approx(norm / counts.normaliser, abs=5 * squares.std() / math.sqrt(len(squares)))
 
 
 # Special cases. Weights are kept in single precision, hence 1e-6; programs are those of the simulations above.
@@ -265,7 +246,7 @@ def first_step(compressor, *, omega, s, lanes):
     """The first step of rounds with the counts above, and all their gradients and messages at the start."""
     schedule = protocols.shadowheart(MADE, 4, omega=omega, noise_ratio=s, time=5.0)
     oracle = shadowheart_oracle(compressor, schedule.contents.gradients, schedule.contents.messages)
-    run = jasgd.simulate(CURVED, ADAM, schedule, oracle=oracle, key=KEY, lanes=lanes, every=1)
+    run = jasgd.simulate(CURVED, MOMENTUM, schedule, oracle=oracle, key=KEY, lanes=lanes, every=1)
     init_key, jobs_key = jax.random.split(KEY)
     x = compiled(CURVED.init)(init_key)
     made = [made_by(CURVED, compressor, x, jasgd.job_key(jobs_key, i, 0), i, B[i], M[i]) for i in range(3)]
@@ -273,14 +254,14 @@ def first_step(compressor, *, omega, s, lanes):
 
 
 def loss_after_step(x, direction):
-    step, _ = compiled(ADAM.update)(direction, ADAM.init(x), x)
+    step, _ = compiled(MOMENTUM.update)(direction, MOMENTUM.init(x), x)
     return losses_of(CURVED, [plain_sum([x, step])])[0]
 
 
 def test_without_compression_it_is_the_mean_of_all_gradients():
     """Omega = 0: SGD with one batch of all workers' gradients."""
     with jax.enable_x64(True):
-        found, x, gradients, _ = first_step(EVERY[-1], omega=0.0, s=3.0, lanes=1)
+        found, x, gradients, _ = first_step(EVERY[-1], omega=0.0, s=3.0, lanes=None)
         assert len(gradients) == 8
         mean = jax.tree.map(lambda total: total / 8, plain_sum(gradients))
         assert found == pytest.approx(loss_after_step(x, mean), rel=1e-6)
@@ -295,9 +276,9 @@ def test_without_noise_it_is_the_mean_of_all_messages():
         assert found == pytest.approx(loss_after_step(x, mean), rel=1e-6)
 
 
-@pytest.mark.parametrize("problem", [CURVED, problems.progress_quadratic(DIM, 0.3)], ids=["curved", "progress"])
-def test_one_gradient_and_one_message_is_compressed_minibatch_sgd(problem):
-    """Equal workers with time for one of each: the same run bit for bit, in the same clock."""
+def test_one_gradient_and_one_message_is_compressed_minibatch_sgd():
+    """Equal workers with time for one of each: the same run bit for bit, in the same clock; means are not drawn at once."""
+    problem = problems.progress_quadratic(DIM, 0.3)
     made, compressor = fleet.equal(3).with_links(upload=1.0), EVERY[1]
     schedule = protocols.shadowheart(made, 4, omega=2.5, noise_ratio=1.0, time=1.0)
     assert schedule.contents.gradients.tolist() == schedule.contents.messages.tolist() == [1, 1, 1]
@@ -328,7 +309,7 @@ def test_all_coordinates_are_no_compression(messages, tolerance):
         for compressor in (compressors.rand_k(DIM), compressors.identity())
     )
     assert_close(whole, none, tolerance)
-    assert_close(whole, one_of(CURVED)[0](POINT, JOB, np.int32(1)), tolerance)
+    assert_close(whole, one_of(CURVED)[0](POINT, JOB, np.int32(1)), 1e-5)
 
 
 def test_a_lone_worker_sends_the_mean_of_its_messages():
@@ -377,68 +358,73 @@ def test_the_same_key_is_the_same_run_and_another_key_another():
     with jax.enable_x64(True):
         oracle = shadowheart_oracle(EVERY[1])
         one, two, other = (
-            jasgd.simulate(CURVED, ADAM, ROUNDS, oracle=oracle, key=jax.random.key(seed), lanes=1, every=1).params
+            jasgd.simulate(CURVED, MOMENTUM, ROUNDS, oracle=oracle, key=jax.random.key(seed), lanes=1, every=1).params
             for seed in (3, 3, 4)
         )
     jax.tree.map(np.testing.assert_array_equal, one, two)
     assert np.all(one["w"] != other["w"])
 
 
-@pytest.mark.parametrize("gradients", [1, 4, [1, 1, 0], [4, 2, 1]], ids=str)
-def test_samples_are_those_without_compression(gradients):
-    """Common random numbers: what is compressed is what would be used uncompressed, whatever compresses it."""
-    plain = oracles.gradient(gradients)
-    seen = plain.of(CURVED)
-    sample = jax.jit(lambda key: seen.sample(key, jnp.int32(1)))(JOB)
-    for compressor in (compressors.rand_k(2), compressors.natural()):
-        batch, _ = jax.jit(lambda key, c=compressor: oracles.compressed(plain, c).of(CURVED).sample(key, jnp.int32(1)))(JOB)
-        same = jax.tree.map(lambda a, b: bool((jnp.asarray(a) == jnp.asarray(b)).all()), batch, sample)
-        assert all(jax.tree.leaves(same))
-    if np.max(gradients) == 1:
-        assert_close(one_job(plain)(JOB, POINT), one_of(CURVED)[0](POINT, JOB, np.int32(1)), 0)
+def test_samples_are_those_without_compression():
+    """Common random numbers: what is compressed is what would be used uncompressed, whatever compresses it, bit for bit."""
+
+    def drawn(problem):
+        return problem.sample(JOB, jnp.int32(1))
+
+    @jax.jit
+    def pairs():
+        """What ought to be the same."""
+        found = []
+        for gradients in (1, 4, [1, 1, 0], [4, 2, 1]):
+            plain = oracles.gradient(gradients)
+            for problem in (CURVED, problems.progress_quadratic(DIM, 0.3)):
+                expected = drawn(plain.of(problem))
+                found += [(drawn(oracles.compressed(plain, c).of(problem))[0], expected) for c in (EVERY[1], EVERY[4])]
+                found += [(expected, drawn(problem))] if np.max(gradients) == 1 else []
+        return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, found)
+
+    assert len(pairs()) == 20
+    for one, two in pairs():
+        jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def test_messages_of_different_jobs_and_workers_differ():
     """Twelve jobs of three workers draw twelve different sets; the same job the same one, however many gradients it had."""
-    problem, d = problems.quadratic(40, noise=1.0), 40
+    problem = problems.quadratic(40, noise=1.0)
 
-    def sets(gradients):
-        seen = shadowheart_oracle(compressors.rand_k(3), gradients, 1).of(problem)
+    def weights(worker, job):
+        key = jasgd.job_key(KEY, worker, job)
+        return [shadowheart_oracle(compressors.rand_k(3), b, 1).of(problem).sample(key, worker)[1] for b in (2, 5)]
 
-        def drawn(worker, job):
-            return seen.gradient(jnp.ones(d), seen.sample(jasgd.job_key(KEY, worker, job), worker))
-
-        return np.asarray(jax.jit(jax.vmap(drawn))(jnp.repeat(jnp.arange(3), 4), jnp.tile(jnp.arange(4), 3))) != 0
-
-    few = sets(2)
-    assert len({tuple(row) for row in few.tolist()}) == 12
-    np.testing.assert_array_equal(few.sum(1), 3)
-    np.testing.assert_array_equal(few, sets(5))
+    few, many = jax.jit(jax.vmap(weights))(jnp.repeat(jnp.arange(3), 4), jnp.tile(jnp.arange(4), 3))
+    assert len({tuple(row) for row in (np.asarray(few) != 0).tolist()}) == 12
+    np.testing.assert_array_equal(few, many)
 
 
 def test_messages_do_not_depend_on_samples():
     """Over jobs, the weight of a coordinate and its noise are uncorrelated, within 5 standard errors."""
     draws, d = 20_000, 4
     seen = shadowheart_oracle(compressors.rand_k(1), 1, 1).of(problems.quadratic(d, noise=1.0))
-    jobs = jax.vmap(lambda job: jasgd.job_key(KEY, 0, job))(jnp.arange(draws))
-    noise, weights = jax.jit(jax.vmap(lambda key: seen.sample(key, jnp.int32(0))))(jobs)
-    products = np.asarray(noise, np.float64)[:, :, None] * (np.asarray(weights) - 1)[:, None, :]
-    assert np.abs(products.mean(0)).max() <= 5 * math.sqrt((d - 1) / draws)
-    assert np.asarray(weights).mean(0) == pytest.approx(np.ones(d), abs=5 * math.sqrt((d - 1) / draws))
+    sample = jax.jit(jax.vmap(lambda job: seen.sample(jasgd.job_key(KEY, 0, job), jnp.int32(0))))
+    noise, weights = (np.asarray(each, np.float64) for each in sample(jnp.arange(draws)))
+    products = noise[:, :, None] * (weights - 1)[:, None, :]
+    standard_error = math.sqrt((d - 1) / draws)  # a weight has the variance d - 1
+    assert np.abs(products.mean(0)).max() <= 5 * standard_error
+    np.testing.assert_allclose(weights.mean(0), 1, atol=5 * standard_error)
 
 
 # Refusals.
 
 
-def simulated(schedule, oracle, problem=None, rule=None):
-    return jasgd.simulate(
-        problem or problems.quadratic(5), rule or optax.sgd(0.1), schedule, oracle=oracle, key=KEY, lanes=1
-    )
+def simulated(schedule, oracle, problem=None):
+    return jasgd.simulate(problem or problems.quadratic(5), SGD, schedule, oracle=oracle, key=KEY, lanes=1)
 
 
 RAND = compressors.rand_k(1)
 ALONE = protocols.fastest_worker(MADE, 2)
 MINIBATCH = protocols.minibatch(fleet.equal(3), 2)
+COMPRESSED = oracles.compressed(oracles.gradient(), RAND)
+TWICE = oracles.gradient(2).of(problems.quadratic(5))
 HELD = "give the `oracle` that belongs to it"
 
 
@@ -490,25 +476,19 @@ HELD = "give the `oracle` that belongs to it"
             "the oracle has gradients for 2 workers but the schedule has 3 workers",
         ),
         (
-            lambda: simulated(MINIBATCH, oracles.compressed(oracles.compressed(oracles.gradient(), RAND), RAND)),
+            lambda: simulated(MINIBATCH, oracles.compressed(COMPRESSED, RAND)),
             r"the messages of 1 rand_k\(1\) of 1 gradient of quadratic.* are compressed already; give one compressor",
         ),
         (
-            lambda: simulated(
-                MINIBATCH,
-                oracles.compressed(oracles.gradient(), RAND),
-                oracles.compressed(oracles.gradient(), RAND).of(problems.quadratic(5)),
-            ),
+            lambda: simulated(MINIBATCH, COMPRESSED, COMPRESSED.of(problems.quadratic(5))),
             "are compressed already; give one compressor",
         ),
         (
-            lambda: simulated(MINIBATCH, oracles.gradient(2), oracles.gradient(2).of(problems.quadratic(5))),
+            lambda: simulated(MINIBATCH, oracles.gradient(2), TWICE),
             "the jobs of 2 gradients of quadratic.* are made by an oracle already; give one oracle with all it does",
         ),
-        (
-            lambda: simulated(MINIBATCH, oracles.gradient([1, 1, 1]), oracles.gradient(2).of(problems.quadratic(5))),
-            "are made by an oracle already",
-        ),
+        (lambda: simulated(MINIBATCH, oracles.gradient([1, 1, 1]), TWICE), "are made by an oracle already"),
+        (lambda: simulated(MINIBATCH, oracles.compressed(oracles.gradient(2), RAND), TWICE), "made by an oracle already"),
         (lambda: oracles.gradient(0), "`count` must be a positive whole number, or one for each worker, got 0"),
         (lambda: oracles.gradient([1, -1]), r"`count` must be a positive whole number, .* got \[1, -1\]"),
         (lambda: oracles.gradient([0, 0]), "`count` must be a positive whole number"),

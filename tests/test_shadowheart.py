@@ -120,7 +120,7 @@ def slow_shadowheart(made, updates, omega, s, t, *, max_messages, compute, seed)
 
 
 def slow_doubling(made, updates, omega, s, first, *, max_messages):
-    """Stages of T seconds of computing and T seconds of sending; Z >= 1: use it and step, else throw it away and double T."""
+    """Stages of T seconds of computing and T seconds of sending; Z >= 1: step with it, else throw it away and double T."""
     n, alone = made.num_workers, made if made.computing is None else made.computing
     h, tau = list(alone.times), [0.0] * n if made.upload is None else list(made.upload)
     books, now, jobs = Books(n), 0.0, [0] * n

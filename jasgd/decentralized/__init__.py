@@ -6,6 +6,7 @@ from jasgd.decentralized.dasgd import dasgd
 from jasgd.decentralized.execution import Execution
 from jasgd.decentralized.fragile import fragile, minibatch
 from jasgd.decentralized.gossip import ad_psgd, agraf
+from jasgd.decentralized.r_fast import r_fast
 from jasgd.decentralized.rounds import delayed_gossip, local_sgd
 from jasgd.decentralized.simulation import Replicas, simulate
 from jasgd.decentralized.staleness import Staleness, staleness, symmetric_difference
@@ -25,6 +26,7 @@ __all__ = [
     "local_sgd",
     "minibatch",
     "plan",
+    "r_fast",
     "simulate",
     "staleness",
     "swift",

@@ -33,12 +33,12 @@ def neighbours(graph: Any, num_nodes: int) -> list[np.ndarray]:
     return [np.flatnonzero(row & (np.arange(num_nodes) != i)) for i, row in enumerate(linked)]
 
 
-def row_weights(weights: ArrayLike, num_nodes: int) -> np.ndarray:
+def row_weights(weights: ArrayLike, num_nodes: int, *, name: str = "rows of `weights`") -> np.ndarray:
     """(N, N) weights whose rows sum to one."""
     share = np.asarray(weights, np.float64)
     if share.shape != (num_nodes, num_nodes) or not np.all(np.isfinite(share)):
-        raise ValueError(f"`weights` must hold ({num_nodes}, {num_nodes}) finite numbers, got shape {share.shape}.")
+        raise ValueError(f"{name}: expected ({num_nodes}, {num_nodes}) finite numbers, got shape {share.shape}.")
     if not np.allclose(share.sum(axis=1), 1, rtol=0, atol=1e-9):
         i = int(np.argmax(np.abs(share.sum(axis=1) - 1)))
-        raise ValueError(f"rows of `weights` must sum to one, but that of node {i} sums to {share[i].sum()}.")
+        raise ValueError(f"{name} must sum to one, but that of node {i} sums to {share[i].sum()}.")
     return share

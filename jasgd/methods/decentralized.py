@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def fragile(
     fleet: Fleet,
-    graph: "networkx.Graph",
     updates: int,
     *,
+    graph: "networkx.Graph",
     batch: int | None = None,
     noise_ratio: float | None = None,
     learning_rate: optax.ScalarOrSchedule | None = None,
@@ -30,7 +30,7 @@ def fragile(
     """Fragile SGD, Tyurin, Richtarik 2024.
 
     Args:
-      fleet, graph, updates, pivot, ties: of :func:`jasgd.decentralized.fragile`.
+      fleet, updates, graph, pivot, ties: of :func:`jasgd.decentralized.fragile`.
       batch: S, or else
       noise_ratio: for :func:`jasgd.theory.fragile_batch`.
       learning_rate: or else
@@ -38,7 +38,7 @@ def fragile(
 
     Example:
       >>> graph = jasgd.decentralized.topology.with_seconds(jasgd.decentralized.topology.mesh(2, 2), 0.1)
-      >>> method = jasgd.methods.fragile(jasgd.fleet.equal(4), graph, 10, noise_ratio=7.5, smoothness=1.0)
+      >>> method = jasgd.methods.fragile(jasgd.fleet.equal(4), 10, graph=graph, noise_ratio=7.5, smoothness=1.0)
       >>> run = method.simulate(jasgd.problems.quadratic(10, noise=0.1), key=jax.random.key(0))
       >>> run.history["time"][-1]
       np.float64(24.0)
@@ -51,9 +51,9 @@ def fragile(
 
 def amelie(
     fleet: Fleet,
-    graph: "networkx.Graph",
     updates: int,
     *,
+    graph: "networkx.Graph",
     batch: int | None = None,
     noise_ratio: float | None = None,
     learning_rate: optax.ScalarOrSchedule | None = None,
@@ -63,7 +63,7 @@ def amelie(
     """Amelie SGD, Tyurin, Richtarik 2024: Fragile SGD's counterpart where every worker has its own data.
 
     Args:
-      fleet, graph, updates, pivot: of :func:`jasgd.decentralized.amelie`.
+      fleet, updates, graph, pivot: of :func:`jasgd.decentralized.amelie`.
       batch: S, or else
       noise_ratio: for :func:`jasgd.theory.malenia_batch`.
       learning_rate: or else
@@ -71,7 +71,7 @@ def amelie(
 
     Example:
       >>> graph = jasgd.decentralized.topology.with_seconds(jasgd.decentralized.topology.mesh(2, 2), 0.1)
-      >>> method = jasgd.methods.amelie(jasgd.fleet.equal(4), graph, 10, noise_ratio=7.5, smoothness=1.0)
+      >>> method = jasgd.methods.amelie(jasgd.fleet.equal(4), 10, graph=graph, noise_ratio=7.5, smoothness=1.0)
       >>> method.schedule.arguments["batch"], method.schedule.time[-1]
       (8, np.float64(24.0))
     """

@@ -11,6 +11,11 @@ from jasgd.theory.client_sampling import (
     random_assignment_time,
     sampled_minibatch_time,
 )
+from jasgd.theory.dasgd import (
+    dasgd_bound,
+    dasgd_bounded_gradient_bound,
+    dasgd_step_size,
+)
 from jasgd.theory.decentralized import (
     amelie_time,
     decentralized_equilibrium_time,
@@ -125,6 +130,9 @@ __all__ = [
     "communication_times",
     "convex_delay_adaptive_bound",
     "convex_optimal_time",
+    "dasgd_bound",
+    "dasgd_bounded_gradient_bound",
+    "dasgd_step_size",
     "decentralized_equilibrium_time",
     "delay_adaptive_bound",
     "delay_adaptive_iterations",
