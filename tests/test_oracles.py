@@ -30,10 +30,10 @@ def curved():
         return jnp.sum(x**4) / 8 + jnp.sum((1 + noise) * x**2) / 2 - jnp.sum(noise * x)
 
     def sample(key, worker):
-        return (1 + worker) * jax.random.normal(key, (DIM,)) / 3
+        return (1 + worker) * jax.random.uniform(key, (DIM,), minval=-0.5, maxval=0.5)
 
     def init(key):
-        return {"w": jax.random.normal(key, (2, 3)), "b": jnp.ones(())}
+        return {"w": jax.random.uniform(key, (2, 3)) + 0.5, "b": jnp.ones(())}
 
     def metrics(params):
         value, gradient = jax.value_and_grad(loss)(params, jnp.zeros(DIM))
@@ -149,13 +149,13 @@ def test_means_that_a_problem_draws_at_once_are_sent_likewise():
 
 
 def test_every_run_of_a_sweep_is_the_loop():
-    """Two step sizes and two seeds in one program; the key of a run is ``fold_in(key, seed)``."""
-    arguments = {"oracle": shadowheart_oracle(EVERY[1]), "key": KEY, "every": 1, "runs_at_once": 4}
+    """Two seeds in one program; the key of a run is ``fold_in(key, seed)``."""
+    arguments = {"oracle": shadowheart_oracle(EVERY[1]), "key": KEY, "every": 1, "runs_at_once": 2}
     with jax.enable_x64(True):
-        found = jasgd.sweep(CURVED, optax.sgd, ROUNDS, grid={"learning_rate": [0.05, 0.1]}, seeds=2, **arguments)
-        for rate, seed in ((0.05, 1), (0.1, 0)):
-            points = explicit(CURVED, EVERY[1], ROUNDS, optax.sgd(rate), B, M, jax.random.fold_in(KEY, seed))
-            run = found["loss"].sel(learning_rate=rate, seed=seed)
+        found = jasgd.sweep(CURVED, MOMENTUM, ROUNDS, seeds=2, **arguments)
+        for seed in (0, 1):
+            points = explicit(CURVED, EVERY[1], ROUNDS, MOMENTUM, B, M, jax.random.fold_in(KEY, seed))
+            run = found["loss"].sel(seed=seed).to_numpy().ravel()
             np.testing.assert_allclose(run, losses_of(CURVED, points), rtol=1e-11)
 
 
@@ -199,7 +199,6 @@ def variance_of(schedule, omega, norm, noise):
         (compressors.rand_k(4), False),
         (compressors.bernoulli(0.3), True),
         (compressors.qsgd(2), True),
-        (compressors.natural(), True),
     ],
     ids=lambda x: str(getattr(x, "name", x)),
 )
@@ -222,21 +221,13 @@ def test_mean_and_variance_of_the_estimator(compressor, at_once):
 
 
 def test_variance_is_at_most_the_larger_of_gradient_and_accuracy_over_z():
-    """By the formula; measured, within 5 standard errors, where |grad|^2 is the accuracy: there it is equal."""
-    d, compressor, s = 10, compressors.rand_k(3), 1.0
-    omega = compressor.omega(d)
-    schedule = protocols.shadowheart(MADE, 1, omega=omega, noise_ratio=s, time=5.0)
+    """By the formula that is measured above; equal where |grad|^2 is the accuracy. Weights are kept in single precision."""
+    omega, s, norm = 2.0, 1.0, 7.0
     counts = theory.shadowheart_counts(omega, s, MADE.computing.times, MADE.upload, time=5.0)
-    assert (counts.gradients.tolist(), counts.messages.tolist()) == (B.tolist(), M.tolist())
-    x = jnp.linspace(-2.0, 3.0, d)
-    gradient = np.asarray(problems.quadratic(d).gradient(x, jnp.zeros(d)), np.float64)
-    norm = np.sum(gradient**2)
     for accuracy in norm * np.array([0.01, 0.5, 1.0, 2.0, 100.0]):
         allowed = max(norm, accuracy) / counts.normaliser
-        assert variance_of(schedule, omega, norm, s * accuracy) <= allowed * (1 + 1e-6)
-    found = directions(problems.quadratic(d, noise=math.sqrt(s * norm / d)), compressor, schedule, x)
-    squares = np.sum((found - gradient) ** 2, axis=1)
-    assert squares.mean() == pytest.approx(norm / counts.normaliser, abs=5 * squares.std() / math.sqrt(len(squares)))
+        assert variance_of(ROUNDS, omega, norm, s * accuracy) <= allowed * (1 + 1e-6)
+    assert variance_of(ROUNDS, omega, norm, s * norm) == pytest.approx(norm / counts.normaliser, rel=1e-6)
 
 
 # Special cases. Weights are kept in single precision, hence 1e-6; programs are those of the simulations above.
@@ -301,15 +292,15 @@ POINT = {"w": jnp.linspace(-1.0, 2.0, 6).reshape(2, 3), "b": jnp.ones(())}
 JOB = jasgd.job_key(KEY, 1, 5)
 
 
-@pytest.mark.parametrize(("messages", "tolerance"), [(1, 0), (5, 1e-6)])
-def test_all_coordinates_are_no_compression(messages, tolerance):
+def test_all_coordinates_are_no_compression():
     """RandK with K = d: bit for bit with one message, to rounding with many."""
-    whole, none = (
+    none, one, many = (
         one_job(oracles.compressed(oracles.gradient(), compressor, messages=messages))(JOB, POINT)
-        for compressor in (compressors.rand_k(DIM), compressors.identity())
+        for compressor, messages in ((EVERY[-1], 5), (compressors.rand_k(DIM), 1), (compressors.rand_k(DIM), 5))
     )
-    assert_close(whole, none, tolerance)
-    assert_close(whole, one_of(CURVED)[0](POINT, JOB, np.int32(1)), 1e-5)
+    assert_close(one, none, 0)
+    assert_close(many, none, 1e-6)
+    assert_close(none, one_of(CURVED)[0](POINT, JOB, np.int32(1)), 1e-5)
 
 
 def test_a_lone_worker_sends_the_mean_of_its_messages():

@@ -141,7 +141,7 @@ def test_bad_problems_and_starts_are_refused():
         attempt(gradient=lambda x, z: {"x": x})
     with pytest.raises(ValueError, match="at least `loss` and `grad_norm`"):
         attempt(metrics=lambda x: {"loss": x[0]})
-    with pytest.raises(ValueError, match="none called 'version' or 'time' or .*; got time"):
+    with pytest.raises(ValueError, match=r"none called 'version' or 'time' or .*; got time"):
         attempt(metrics=lambda x: {"loss": x[0], "grad_norm": x[0], "time": x[0]})
     with pytest.raises(TypeError, match=r"`problem` must be a jasgd\.Problem"):
         jasgd.simulate(SCHEDULE, optax.sgd(0.1), SCHEDULE, key=KEY)

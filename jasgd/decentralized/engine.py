@@ -1,6 +1,6 @@
 """The compiled loop for replicas: steps of W gradients, then the rows that are due.
 
-All vectors are flat rows of one pool; rule states have an axis of nodes.
+All vectors are rows of one pool; rule states have an axis of nodes.
 """
 
 import dataclasses
@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 
 from jasgd import ring
 from jasgd.decentralized.plan import Plan
@@ -27,7 +26,9 @@ from jasgd.traced import Numbers, Traced
 class State:
     """What the next step needs."""
 
-    pool: jax.Array  # (slots + 1 + W, d): vectors and gradients that somebody still needs; what nobody reads; this step's
+    pool: (
+        optax.Params
+    )  # leaves (slots + 1 + W, ...): vectors and gradients that somebody still needs; what nobody reads; this step's
     rule_state: optax.OptState  # leaves (N, ...)
 
 
@@ -38,180 +39,170 @@ class Loop:
     sample: Program
     gradient: Program
     rule: Program
-    shapes: tuple[tuple[int, ...], ...]
-    tree: Any
-    lanes: int
     always: bool  # every row asks the rule
-    plain: bool  # every row goes on from one vector, as it is
 
 
 def loop_of(program: Traced, plan: Plan) -> Loop:
     """The loop that computes a plan."""
-    execution = plan.execution
-    leaves, tree = jax.tree.flatten(program.params)
     return Loop(
         sample=program.sample,
         gradient=program.gradient,
         rule=program.rule,
-        shapes=tuple(leaf.shape for leaf in leaves),
-        tree=tree,
-        lanes=plan.lanes,
-        always=bool(np.all(np.diff(execution.push_first) > 0)),
-        plain=bool(np.all(np.diff(execution.mix_first) == 1) and np.all(execution.mix_weight == 1)),
+        always=bool(np.all(np.diff(plan.execution.push_first) > 0)),
     )
 
 
 def init(program: Traced, plan: Plan) -> State:
     """All nodes at the same point."""
-    flat, _ = ravel_pytree(program.params)
-    pool = jnp.zeros((plan.slots + 1 + plan.lanes, flat.size), flat.dtype).at[plan.initial_slot].set(flat)
-    n = plan.execution.num_nodes
-    states = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], n, axis=0), program.rule_state)
-    return State(pool=pool, rule_state=states)
+    rows, n = plan.slots + 1 + plan.lanes, plan.execution.num_nodes
 
+    def begin(leaf: jax.Array) -> jax.Array:
+        return jnp.zeros((rows, *leaf.shape), leaf.dtype).at[plan.initial_slot].set(leaf[None])
 
-def unravel(loop: Loop, flat: jax.Array) -> Any:
-    """A vector as parameters."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in loop.shapes])
-    leaves = [part.reshape(shape) for part, shape in zip(jnp.split(flat, ends[:-1]), loop.shapes, strict=True)]
-    return jax.tree.unflatten(loop.tree, leaves)
-
-
-def _ravel(tree: Any) -> jax.Array:
-    return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+    # One more rule state, for places that have no row.
+    states = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], n + 1, axis=0), program.rule_state)
+    return State(pool=jax.tree.map(begin, program.params), rule_state=states)
 
 
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
 def run(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapping[str, Any]) -> State:
     """Compute some steps."""
-    lanes, rows = chunk["lanes"], chunk["rows"]
 
-    def gradients(pool: jax.Array, lane: Mapping[str, jax.Array]) -> jax.Array:
-        def one(worker: jax.Array, job: jax.Array, slot: jax.Array) -> jax.Array:
-            batch = loop.sample(numbers.sample, job_key(key, worker, job), worker)
-            return _ravel(loop.gradient(numbers.gradient, unravel(loop, ring.take(pool, slot)), batch))
-
-        return jax.vmap(one)(lane["worker"], lane["job"], lane["read_slot"])
+    def gradient(worker: jax.Array, job: jax.Array, point: optax.Params) -> optax.Updates:
+        batch = loop.sample(numbers.sample, job_key(key, worker, job), worker)
+        return loop.gradient(numbers.gradient, point, batch)
 
     def step(index: jax.Array, state: State) -> State:
-        lane = {name: ring.take(column, index) for name, column in lanes.items()}
-        fresh = gradients(state.pool, lane)
-        pool = jax.lax.dynamic_update_slice(state.pool, fresh, (chunk["lane_slot"], jnp.int32(0)))
+        lane = {name: ring.take(column, index) for name, column in chunk["lanes"].items()}
+        fresh = jax.vmap(gradient)(lane["worker"], lane["job"], ring.gather(state.pool, lane["read_slot"]))
 
-        def store(which: jax.Array, pool: jax.Array) -> jax.Array:
-            return ring.write(pool, lane["store_slot"][which], ring.take(fresh, lane["store_lane"][which]))
+        def keep(rows: jax.Array, new: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice(rows, new, (chunk["lane_slot"], *(jnp.int32(0),) * (rows.ndim - 1)))
 
-        pool = jax.lax.fori_loop(0, lane["stores"], store, pool)
-        first = chunk["first"]
-        state = State(pool=pool, rule_state=state.rule_state)
-        return jax.lax.fori_loop(first[index], first[index + 1], functools.partial(_row, loop, numbers, rows), state)
+        def store(which: jax.Array, pool: optax.Params) -> optax.Params:
+            return ring.write(pool, lane["store_slot"][which], ring.read(fresh, lane["store_lane"][which]))
+
+        pool = jax.lax.fori_loop(0, lane["stores"], store, jax.tree.map(keep, state.pool, fresh))
+        row = {name: ring.take(column, index) for name, column in chunk["rows"].items()}
+        return _rows(loop, numbers, row, State(pool=pool, rule_state=state.rule_state))
 
     return jax.lax.fori_loop(0, chunk["steps"], step, state)
 
 
-def _row(loop: Loop, numbers: Numbers, rows: Mapping[str, jax.Array], index: jax.Array, state: State) -> State:
-    def at(name: str) -> jax.Array:
-        return ring.take(rows[name], index)
+def _rows(loop: Loop, numbers: Numbers, row: Mapping[str, jax.Array], state: State) -> State:
+    """Rows that do not need each other: all read before any writes."""
 
-    def total(name: str, single: bool) -> jax.Array:
-        slot, weight = rows[f"{name}_slot"], rows[f"{name}_weight"]
-        begin, end = ring.take(rows[f"{name}_first"], index), ring.take(rows[f"{name}_first"], index + 1)
-        if single:
-            return ring.take(state.pool, ring.take(slot, begin))
+    def total(name: str) -> optax.Params:
+        slots, weights = row[f"{name}_slot"], row[f"{name}_weight"]  # (R, M)
 
-        def add(term: jax.Array, total: jax.Array) -> jax.Array:
-            return total + ring.take(weight, term).astype(total.dtype) * ring.take(state.pool, ring.take(slot, term))
+        def term(m: int) -> optax.Params:
+            def weighted(leaf: jax.Array) -> jax.Array:
+                return weights[:, m].astype(leaf.dtype).reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
 
-        return jax.lax.fori_loop(begin, end, add, jnp.zeros_like(state.pool[0]))
+            return jax.tree.map(weighted, ring.gather(state.pool, slots[:, m]))
 
-    base = total("mix", loop.plain)
-    node = at("node")
-    mine = jax.tree.map(lambda leaf: ring.take(leaf, node), state.rule_state)
-    zero = jnp.zeros((), jnp.int32)
-    told = {"worker": node, "step": at("step"), "time": at("time"), "duration": at("duration")}
-    extra = dict.fromkeys(EXTRA_ARGS, zero) | told
-    point = unravel(loop, base)
-    updates, changed = loop.rule(numbers.rule, unravel(loop, total("push", False)), mine, point, extra, point)
-    new = base + _ravel(updates)
+        return functools.reduce(optax.tree.add, map(term, range(slots.shape[1])))
+
+    def update(point: optax.Params, pushed: optax.Updates, mine: Any, told: dict[str, jax.Array]) -> tuple[Any, Any]:
+        extra = dict.fromkeys(EXTRA_ARGS, jnp.zeros((), jnp.int32)) | told
+        updates, changed = loop.rule(numbers.rule, pushed, mine, point, extra, point)
+        return optax.apply_updates(point, updates), changed
+
+    base, mine = total("mix"), ring.gather(state.rule_state, row["state"])
+    told = {"worker": row["node"], **{name: row[name] for name in ("step", "time", "duration")}}
+    new, changed = jax.vmap(update)(base, total("push"), mine, told)
     if not loop.always:
-        asks = at("asks")
-        new = jnp.where(asks, new, base)
-        changed = jax.tree.map(lambda a, b: jnp.where(asks, a, b), changed, mine)
-    return State(
-        pool=ring.write(state.pool, at("write_slot"), new),
-        rule_state=jax.tree.map(lambda leaf, row: ring.write(leaf, node, row), state.rule_state, changed),
-    )
+
+        def asked(after: jax.Array, before: jax.Array) -> jax.Array:
+            return jnp.where(row["asks"].reshape(-1, *(1,) * (after.ndim - 1)), after, before)
+
+        new, changed = jax.tree.map(asked, new, base), jax.tree.map(asked, changed, mine)
+
+    def write(place: jax.Array, state: State) -> State:
+        return State(
+            pool=ring.write(state.pool, row["write_slot"][place], ring.read(new, place)),
+            rule_state=ring.write(state.rule_state, row["state"][place], ring.read(changed, place)),
+        )
+
+    return jax.lax.fori_loop(0, row["count"], write, state)
 
 
-@functools.partial(jax.jit, static_argnames=("loop", "metrics"))
+@functools.partial(jax.jit, static_argnames="metrics")
 def measure(
-    loop: Loop, metrics: Program, numbers: list[jax.Array], pool: jax.Array, slots: jax.Array
+    metrics: Program, numbers: list[jax.Array], pool: optax.Params, slots: jax.Array
 ) -> tuple[Mapping[str, jax.Array], jax.Array]:
-    """Metrics of the mean of the replicas, their distance from it, and whether all are finite."""
-    replicas = pool[slots]
-    mean = jnp.mean(replicas, axis=0)
-    found = metrics(numbers, unravel(loop, mean))
-    consensus = jnp.mean(jnp.sum((replicas - mean[None]) ** 2, axis=1))
-    return {**found, "consensus": consensus}, jnp.all(jnp.isfinite(replicas))
+    """Metrics of the mean of the replicas, their squared distance from it, and whether all are finite."""
+    replicas = ring.gather(pool, slots)
+    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), replicas)
+    apart = jax.tree.map(lambda leaf, middle: jnp.sum((leaf - middle[None]) ** 2), replicas, mean)
+    consensus = optax.tree.sum(apart) / len(slots)
+    finite = jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(replicas)])
+    return {**metrics(numbers, mean), "consensus": consensus}, finite.all()
 
 
-def chunk_of(plan: Plan, begin: int, end: int, shape: Mapping[str, int]) -> dict[str, Any]:
-    """The part of a plan that one call of :func:`run` needs, padded to a shape."""
-    execution, width = plan.execution, plan.lanes
+def chunk_of(plan: Plan, begin: int, end: int, steps: int) -> dict[str, Any]:
+    """The part of a plan that one call of :func:`run` needs, padded to ``steps``.
+
+    Per lane (steps, W): ``worker``, ``job``, ``read_slot``, and which lanes are stored where. Per place (steps, R): what the
+    rule is told, ``write_slot``, ``state``, ``asks``, and (steps, R, M) the terms. A term that a row does not have is its
+    first one with the weight 0.
+    """
+    execution = plan.execution
     computes = np.flatnonzero((execution.job >= 0) & (plan.step >= begin) & (plan.step < end))
-    where = (plan.step[computes] - begin, plan.lane[computes])
-
-    def per_lane(column: np.ndarray, where: tuple[np.ndarray, np.ndarray] = where) -> np.ndarray:
-        padded = np.zeros((shape["steps"], width), np.int32)
-        padded[where] = column
-        return padded
-
+    lane = (plan.step[computes] - begin, plan.lane[computes])
     stored = computes[plan.store_slot[computes] < plan.slots]
     stored = stored[np.argsort(plan.step[stored], kind="stable")]
     its_step = plan.step[stored] - begin
-    counts: np.ndarray = np.bincount(its_step, minlength=shape["steps"]).astype(np.int32)
-    place = (its_step, np.arange(len(stored)) - (np.cumsum(counts) - counts)[its_step])
-    rows = slice(int(plan.first[begin]), int(plan.first[end]))
-    first = np.full(shape["steps"] + 1, rows.stop - rows.start, np.int32)
-    first[: end - begin + 1] = plan.first[begin : end + 1] - rows.start
+    counts: np.ndarray = np.bincount(its_step, minlength=steps).astype(np.int32)
+    turn = (its_step, np.arange(len(stored)) - (np.cumsum(counts) - counts)[its_step])
+    rows = np.flatnonzero((plan.applied >= begin) & (plan.applied < end))
+    place = (plan.applied[rows] - begin, plan.place[rows])
 
-    def padded(column: np.ndarray, length: int) -> np.ndarray:
-        narrow = np.zeros(length, jax.dtypes.canonicalize_dtype(column.dtype))
-        narrow[: len(column)] = column
-        return narrow
+    def padded(column: np.ndarray, where: tuple[np.ndarray, np.ndarray], width: int, fill: int = 0) -> np.ndarray:
+        table = np.full((steps, width, *column.shape[1:]), fill, jax.dtypes.canonicalize_dtype(column.dtype))
+        table[where] = column
+        return table
 
-    real = np.float64
+    lanes = {
+        "worker": padded(execution.node[computes], lane, plan.lanes),
+        "job": padded(execution.job[computes], lane, plan.lanes),
+        "read_slot": padded(plan.read_slot[computes], lane, plan.lanes),
+        "store_slot": padded(plan.store_slot[stored], turn, plan.lanes),
+        "store_lane": padded(plan.lane[stored], turn, plan.lanes),
+        "stores": counts,
+    }
     columns = {
         "node": execution.node[rows],
         "step": _calls_before(plan)[rows],
-        "time": execution.time[rows].astype(real),
-        "duration": (execution.time - execution.start)[rows].astype(real),
+        "time": execution.time[rows],
+        "duration": (execution.time - execution.start)[rows],
         "asks": np.diff(execution.push_first)[rows] > 0,
-        "write_slot": plan.write_slot[rows],
     }
-    table = {name: padded(column, shape["rows"]) for name, column in columns.items()}
+    table = {name: padded(column, place, plan.width) for name, column in columns.items()}
+    table["write_slot"] = padded(plan.write_slot[rows], place, plan.width, plan.slots)
+    # A row that does not ask leaves the state of its node alone, which another row of the step may be changing.
+    state = np.where(columns["asks"], columns["node"], execution.num_nodes)
+    table["state"] = padded(state.astype(np.int32), place, plan.width, execution.num_nodes)
+    table["count"] = np.bincount(place[0], minlength=steps).astype(np.int32)
     for name in ("mix", "push"):
-        starts = getattr(execution, f"{name}_first")[rows.start : rows.stop + 1]
-        inside = slice(int(starts[0]), int(starts[-1]))
-        ends = np.full(shape["rows"] + 1, inside.stop - inside.start, np.int32)
-        ends[: len(starts)] = starts - inside.start
-        table[f"{name}_first"] = ends
-        table[f"{name}_slot"] = padded(getattr(plan, f"{name}_slot")[inside], shape[name])
-        table[f"{name}_weight"] = padded(getattr(execution, f"{name}_weight")[inside], shape[name])
-    return {
-        "lanes": {
-            "worker": per_lane(execution.node[computes]),
-            "job": per_lane(execution.job[computes]),
-            "read_slot": per_lane(plan.read_slot[computes]),
-            "store_slot": per_lane(plan.store_slot[stored], place),
-            "store_lane": per_lane(plan.lane[stored], place),
-            "stores": counts,
-        },
-        "rows": table,
-        "first": first,
-        "lane_slot": np.int32(plan.slots + 1),
-        "steps": np.int32(end - begin),
-    }
+        slots, weights = _terms(plan, name)
+        table[f"{name}_slot"] = padded(slots[rows], place, plan.width, plan.slots)
+        table[f"{name}_weight"] = padded(weights[rows], place, plan.width)
+    return {"lanes": lanes, "rows": table, "lane_slot": np.int32(plan.slots + 1), "steps": np.int32(end - begin)}
+
+
+@functools.lru_cache(maxsize=4)
+def _terms(plan: Plan, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(K, M) slots and weights of the values that each row adds up."""
+    first, weight = getattr(plan.execution, f"{name}_first"), getattr(plan.execution, f"{name}_weight")
+    slot, counts = getattr(plan, f"{name}_slot"), np.diff(first)
+    most = max(int(counts.max(initial=0)), 1)
+    if not len(slot):
+        return np.full((len(counts), 1), plan.slots, np.int32), np.zeros((len(counts), 1), np.float32)
+    which = first[:-1, None] + np.arange(most)
+    inside = np.arange(most) < counts[:, None]
+    which = np.minimum(np.where(inside, which, first[:-1, None]), len(slot) - 1)
+    return np.where(counts[:, None] > 0, slot[which], plan.slots).astype(np.int32), np.where(inside, weight[which], 0)
 
 
 @functools.lru_cache(maxsize=4)

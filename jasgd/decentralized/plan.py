@@ -1,6 +1,8 @@
-"""An execution compiled for the device: which gradients are computed together, and which slot of the pool holds what.
+"""An execution compiled for the device: which gradients and which rows are computed together, and which slot holds what.
 
-As for a server (:mod:`jasgd.plan`): a step computes up to W gradients together, then the rows that are due, in order.
+A step computes up to W gradients, then up to R rows that do not need each other. As no vector is ever overwritten, only what
+a row needs decides when it can be computed, not its place in the table. Vectors, and gradients that are needed after their
+step, live in slots that are reused as soon as the last reader is done.
 """
 
 import dataclasses
@@ -11,6 +13,9 @@ import numpy as np
 from jasgd.decentralized.execution import Execution
 from jasgd.plan import colour
 
+# What happens when within a step.
+_READ_POINTS, _STORE_GRADIENTS, _READ_TERMS, _WRITE_VECTORS = range(4)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
@@ -18,26 +23,29 @@ class Plan:
 
     Attributes:
       execution: what is computed.
-      lanes: W, gradients per step.
+      lanes, width: W and R.
       steps: number of steps.
       slots: S; slot S is for what nobody reads, and W more hold the gradients of the step.
       step, lane: (K,) int32, where the gradient of a row is computed.
-      first: (steps + 1,) int64, rows before each step.
+      applied, place: (K,) int32, where the row is computed.
       read_slot: (K,) int32, where the vector lies at which a row's gradient is computed.
       store_slot: (K,) int32, where its gradient is kept beyond its step; S if it need not be.
       write_slot: (K,) int32, where the row's vector goes.
       mix_slot, push_slot: where the values lie that a row uses.
-      ends: steps at which the wanted rows have been computed, of each record.
+      initial_slot: (N,) int32, where the first replicas lie.
+      ends: steps after which the wanted rows have been computed, of each record.
       record_slots: (R, N) int32, where the replicas then lie.
     """
 
     execution: Execution
     lanes: int
+    width: int
     steps: int
     slots: int
     step: np.ndarray
     lane: np.ndarray
-    first: np.ndarray
+    applied: np.ndarray
+    place: np.ndarray
     read_slot: np.ndarray
     store_slot: np.ndarray
     write_slot: np.ndarray
@@ -54,84 +62,115 @@ def plan(execution: Execution, lanes: int, records: Sequence[int] = ()) -> Plan:
     Example:
       >>> execution = jasgd.decentralized.dasgd(jasgd.fleet.equal(4), 16)
       >>> jasgd.decentralized.plan.plan(execution, 4).steps
-      4
+      16
     """
     n, count = execution.num_nodes, len(execution)
-    step, applied = _assign(execution, lanes, set(records))
-    steps = int(applied[-1]) + 1
-    first = np.searchsorted(applied, np.arange(steps + 1), side="left")
     computes = np.flatnonzero(execution.job >= 0)
-    at_step = np.arange(steps + 1) + first
-    at_row = np.arange(count) + applied + 1
-    ends = np.array([np.searchsorted(first, rows, side="left") for rows in records], np.int64)
+    width = lanes * max(1, round(count / max(len(computes), 1)))
+    step, applied = _assign(execution, lanes, width)
+    steps = int(applied.max()) + 1
+    latest = np.maximum.accumulate(applied)
+    ends = np.array([latest[rows - 1] + 1 if rows else 0 for rows in records], np.int64)
     replicas = np.array([execution.replicas_after(rows) for rows in records], np.int64).reshape(len(ends), n)
-    # Lives: of vectors from the row that makes them, of gradients from the step that computes them, to the last use.
-    users = [np.repeat(np.arange(count), np.diff(f)) for f in (execution.mix_first, execution.push_first)]
-    used, when = np.concatenate([execution.mix, execution.push]), at_row[np.concatenate(users)]
+    # Lives, from the making to the last use.
+    users = np.concatenate([np.repeat(np.arange(count), np.diff(f)) for f in (execution.mix_first, execution.push_first)])
+    used, when = np.concatenate([execution.mix, execution.push]), 4 * applied[users] + _READ_TERMS
     dies = np.full(n + count, -1, np.int64)
     np.maximum.at(dies, used[used >= 0], when[used >= 0])
-    np.maximum.at(dies, execution.read[computes], at_step[step[computes]])
-    np.maximum.at(dies, replicas.ravel(), np.repeat(at_step[ends], n))
+    np.maximum.at(dies, execution.read[computes], 4 * step[computes] + _READ_POINTS)
+    np.maximum.at(dies, replicas.ravel(), np.repeat(4 * ends, n))
     kept = np.full(count, -1, np.int64)
     np.maximum.at(kept, -1 - used[used < 0], when[used < 0])
-    waits = kept >= at_step[np.minimum(step + 1, steps)]
-    waits[execution.job < 0] = False
+    stored = np.flatnonzero(kept >= 4 * (step + 1))
     lives = np.flatnonzero(dies >= 0)
-    born = np.concatenate([np.full(n, -1), at_row])[lives]
-    stored = np.flatnonzero(waits)
-    slot, slots = colour(np.concatenate([born, at_step[step[stored]]]), np.concatenate([dies[lives], kept[stored]]))
+    born = np.concatenate([np.full(n, -1), 4 * applied + _WRITE_VECTORS])[lives]
+    born = np.concatenate([born, 4 * step[stored] + _STORE_GRADIENTS])
+    slot, slots = colour(born, np.concatenate([np.maximum(dies[lives], born[: len(lives)]), kept[stored]]))
     vector = np.full(n + count, slots, np.int32)
     vector[lives] = slot[: len(lives)]
     store_slot = np.full(count, slots, np.int32)
     store_slot[stored] = slot[len(lives) :]
-    order = computes[np.argsort(step[computes], kind="stable")]
-    lane = np.zeros(count, np.int32)
-    lane[order] = np.arange(len(order)) - np.searchsorted(step[order], step[order], side="left")
-    gradient = np.where(waits, store_slot, slots + 1 + lane)
+    lane = _ranks(step, computes)
+    gradient = np.where(store_slot < slots, store_slot, slots + 1 + lane)
 
     def slot_of(values: np.ndarray) -> np.ndarray:
-        return np.where(values < 0, gradient[np.where(values < 0, -1 - values, 0)], vector[np.maximum(values, 0)])
+        here = np.where(values < 0, gradient[np.where(values < 0, -1 - values, 0)], vector[np.maximum(values, 0)])
+        return here.astype(np.int32)
 
     return Plan(
         execution=execution,
         lanes=lanes,
+        width=width,
         steps=steps,
         slots=slots,
         step=step,
         lane=lane,
-        first=first,
+        applied=applied,
+        place=_ranks(applied, np.arange(count)),
         read_slot=vector[np.maximum(execution.read, 0)],
         store_slot=store_slot,
         write_slot=vector[n:],
-        mix_slot=slot_of(execution.mix).astype(np.int32),
-        push_slot=slot_of(execution.push).astype(np.int32),
+        mix_slot=slot_of(execution.mix),
+        push_slot=slot_of(execution.push),
         initial_slot=vector[:n],
         ends=ends,
         record_slots=vector[replicas],
     )
 
 
-def _assign(execution: Execution, lanes: int, barriers: set[int]) -> tuple[np.ndarray, np.ndarray]:
-    """For every row the step of its gradient and the step that computes the row; a record ends a step."""
+def _ranks(step: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The place of each row among those of its step."""
+    order = rows[np.argsort(step[rows], kind="stable")]
+    rank = np.zeros(len(step), np.int32)
+    rank[order] = np.arange(len(order)) - np.searchsorted(step[order], step[order], side="left")
+    return rank
+
+
+class _Steps:
+    """Steps that are filled up: the first one with room, not before a given one (union-find with path halving)."""
+
+    def __init__(self, room: int, count: int) -> None:
+        self.room, self.taken, self.link = room, [0] * (count + 1), list(range(1, count + 2))
+
+    def take(self, step: int) -> int:
+        taken, link = self.taken, self.link
+        while step >= len(taken):
+            taken.append(0)
+            link.append(len(link) + 1)
+        while taken[step] == self.room:
+            nearer = link[step]
+            if nearer >= len(taken):
+                taken.append(0)
+                link.append(len(link) + 1)
+            elif taken[nearer] == self.room:
+                nearer = link[step] = link[nearer]
+            step = nearer
+        taken[step] += 1
+        return step
+
+
+def _assign(execution: Execution, lanes: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every row the step of its gradient and the step that computes the row: each the first one possible."""
     n, count = execution.num_nodes, len(execution)
-    made = [0] * (n + count)  # the first step whose gradients may read a vector
-    taken = [0] * (2 * count + 2)
-    link = list(range(1, 2 * count + 3))  # of a full step, a later one to look at
+    ready = [0] * (n + count)  # the first step that may use a vector
+    asked = [0] * n  # the first step at which a node's rule may be asked again
+    gradients, rows = _Steps(lanes, count), _Steps(width, count)
     step, applied = [0] * count, [0] * count
-    now = 0
-    for k, (job, read) in enumerate(zip(execution.job.tolist(), execution.read.tolist(), strict=True)):
-        if k in barriers and k:
-            now += 1
-        if job >= 0:
-            s = made[read]
-            while taken[s] == lanes:
-                nearer = link[s]
-                if taken[nearer] == lanes:
-                    nearer = link[s] = link[nearer]
-                s = nearer
-            taken[s] += 1
-            step[k] = s
-            now = max(now, s)
-        applied[k] = now
-        made[n + k] = now + 1
-    return np.array(step, np.int32), np.array(applied, np.int64)
+    mix, push = execution.mix.tolist(), execution.push.tolist()
+    mixes, pushes = execution.mix_first.tolist(), execution.push_first.tolist()
+    nodes, reads, jobs = execution.node.tolist(), execution.read.tolist(), execution.job.tolist()
+    for k in range(count):
+        first = 0
+        if jobs[k] >= 0:
+            step[k] = first = gradients.take(ready[reads[k]])
+        for value in (*mix[mixes[k] : mixes[k + 1]], *push[pushes[k] : pushes[k + 1]]):
+            known = ready[value] if value >= 0 else step[-1 - value]
+            first = max(first, known)
+        asks = pushes[k + 1] > pushes[k]
+        if asks:
+            first = max(first, asked[nodes[k]])
+        applied[k] = rows.take(first)
+        ready[n + k] = applied[k] + 1
+        if asks:
+            asked[nodes[k]] = applied[k] + 1
+    return np.array(step, np.int64), np.array(applied, np.int64)

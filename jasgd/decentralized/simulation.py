@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jasgd import ring
 from jasgd.decentralized import engine
 from jasgd.decentralized.execution import Execution
 from jasgd.decentralized.plan import Plan, plan
@@ -101,31 +102,29 @@ def simulate(
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
     check_params(params)
     check_metrics(problem, params)
-    if len({leaf.dtype for leaf in jax.tree.leaves(params)}) > 1:
-        raise ValueError("replicas are stored as flat vectors: all parameters must have one dtype.")
     program = traced(problem, rule, params, jobs_key)
     asked = sorted({"delay", "apply"} & set(program.extra_args)) + ["stale_params"] * program.needs_stale_params
     if asked or program.sends:
         raise ValueError(f"without a server a rule cannot ask for {', '.join(asked) or 'another point to send'}.")
     metrics, metric_numbers = trace(problem.metrics, params)
     rows, record_times = _records(execution, every, times)
-    compiled = plan(execution, lanes, sorted(set(rows)))
+    marks = sorted(set(rows))
+    compiled = plan(execution, lanes, marks)
     loop, state = engine.loop_of(program, compiled), engine.init(program, compiled)
     chunks = _chunks(compiled)
-    shape = _shape(compiled, chunks)
+    longest = max(end - begin for begin, end in chunks)
+    steps = 1 << (longest - 1).bit_length()  # so that similar executions share a program
     found: dict[int, dict[str, Any]] = {}
-    wanted = dict(zip(compiled.ends.tolist(), compiled.record_slots, strict=True))
-    rows_at = dict(zip(compiled.ends.tolist(), sorted(set(rows)), strict=True))
     diverged = False
     for begin, end in [(0, 0), *chunks]:
         if end:
-            state = engine.run(loop, program.numbers, jobs_key, state, engine.chunk_of(compiled, begin, end, shape))
-        if end in wanted:
-            values, finite = jax.device_get(engine.measure(loop, metrics, metric_numbers, state.pool, wanted[end]))
-            found[rows_at[end]] = values
-            diverged = not finite
-            if diverged:
-                break
+            state = engine.run(loop, program.numbers, jobs_key, state, engine.chunk_of(compiled, begin, end, steps))
+        for record in np.flatnonzero(compiled.ends == end).tolist():
+            slots = compiled.record_slots[record]
+            found[marks[record]], finite = jax.device_get(engine.measure(metrics, metric_numbers, state.pool, slots))
+            diverged = diverged or not finite
+        if diverged:
+            break
     kept = [i for i, row in enumerate(rows) if row in found]
     at = np.array([rows[i] for i in kept])
     end_time = np.concatenate([[0.0], execution.time])
@@ -140,10 +139,9 @@ def simulate(
     message = f"finished after {int(execution.gradients[-1])} gradients."
     if diverged:
         message = f"diverged before simulated time {end_time[last]:.6g}; try a smaller step size."
-    replicas = state.pool[compiled.record_slots[-1]]
     return Replicas(
         history=history,
-        params=jax.vmap(lambda flat: engine.unravel(loop, flat))(replicas),
+        params=ring.gather(state.pool, compiled.record_slots[-1]),
         rule_state=state.rule_state,
         execution=execution,
         diverged=diverged,
@@ -209,18 +207,6 @@ def _chunks(compiled: Plan) -> list[tuple[int, int]]:
         cuts = [*range(begin, end, _CHUNK_STEPS), end]
         pieces += itertools.pairwise(cuts)
     return pieces
-
-
-def _shape(compiled: Plan, chunks: list[tuple[int, int]]) -> dict[str, int]:
-    """The largest of everything, as powers of two, so that similar executions share a program."""
-    execution, rows = compiled.execution, compiled.first
-    sizes = {
-        "steps": [end - begin for begin, end in chunks],
-        "rows": [rows[end] - rows[begin] for begin, end in chunks],
-        "mix": [execution.mix_first[rows[end]] - execution.mix_first[rows[begin]] for begin, end in chunks],
-        "push": [execution.push_first[rows[end]] - execution.push_first[rows[begin]] for begin, end in chunks],
-    }
-    return {name: 1 << (max(1, int(max(values))) - 1).bit_length() for name, values in sizes.items()}
 
 
 def _up_to(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
