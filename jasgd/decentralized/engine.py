@@ -74,7 +74,14 @@ def run(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mappi
 
     def step(index: jax.Array, state: State) -> State:
         lane = {name: ring.take(column, index) for name, column in chunk["lanes"].items()}
-        fresh = jax.vmap(gradient)(lane["worker"], lane["job"], ring.gather(state.pool, lane["read_slot"]))
+
+        def compute() -> optax.Updates:
+            return jax.vmap(gradient)(lane["worker"], lane["job"], ring.gather(state.pool, lane["read_slot"]))
+
+        def nothing() -> optax.Updates:
+            return jax.tree.map(lambda leaf: jnp.zeros_like(leaf[: lane["worker"].shape[0]]), state.pool)
+
+        fresh = jax.lax.cond(lane["computes"], compute, nothing)
 
         def keep(rows: jax.Array, new: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice(rows, new, (chunk["lane_slot"], *(jnp.int32(0),) * (rows.ndim - 1)))
@@ -170,6 +177,7 @@ def chunk_of(plan: Plan, begin: int, end: int, steps: int) -> dict[str, Any]:
         "store_slot": padded(plan.store_slot[stored], turn, plan.lanes),
         "store_lane": padded(plan.lane[stored], turn, plan.lanes),
         "stores": counts,
+        "computes": np.bincount(lane[0], minlength=steps) > 0,
     }
     columns = {
         "node": execution.node[rows],

@@ -62,7 +62,7 @@ def plan(execution: Execution, lanes: int, records: Sequence[int] = ()) -> Plan:
     Example:
       >>> execution = jasgd.decentralized.dasgd(jasgd.fleet.equal(4), 16)
       >>> jasgd.decentralized.plan.plan(execution, 4).steps
-      16
+      13
     """
     n, count = execution.num_nodes, len(execution)
     computes = np.flatnonzero(execution.job >= 0)
@@ -116,6 +116,18 @@ def plan(execution: Execution, lanes: int, records: Sequence[int] = ()) -> Plan:
         ends=ends,
         record_slots=vector[replicas],
     )
+
+
+def together(execution: Execution) -> int:
+    """How many gradients can be computed together on average, with as many lanes as there are gradients.
+
+    Example:
+      >>> together(jasgd.decentralized.dasgd(jasgd.fleet.equal(4), 16))
+      4
+    """
+    count = len(execution)
+    step = _assign(execution, count, count)[0][execution.job >= 0]
+    return max(1, len(step) // max(1, len(np.unique(step))))
 
 
 def _ranks(step: np.ndarray, rows: np.ndarray) -> np.ndarray:

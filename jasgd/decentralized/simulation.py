@@ -14,7 +14,7 @@ import optax
 from jasgd import ring
 from jasgd.decentralized import engine
 from jasgd.decentralized.execution import Execution
-from jasgd.decentralized.plan import Plan, plan
+from jasgd.decentralized.plan import Plan, plan, together
 from jasgd.keys import split_key
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
@@ -71,7 +71,7 @@ def simulate(
     params: optax.Params | None = None,
     every: int | None = None,
     times: Sequence[float] | np.ndarray | None = None,
-    lanes: int = 16,
+    lanes: int | None = None,
 ) -> Replicas:
     """Simulate nodes without a server exactly; every node has its own replica and its own state of the rule.
 
@@ -84,7 +84,8 @@ def simulate(
       params: where all nodes start; by default ``problem.init``.
       every: record at every so many gradients, after all that happens at the same time.
       times: or record at these simulated times.
-      lanes: gradients computed together. The result does not depend on it, beyond rounding.
+      lanes: gradients computed together; by default as many as there usually are, and at most 16. The result does not depend
+        on it, beyond rounding.
 
     Returns:
       The replicas and the history of their mean.
@@ -109,6 +110,7 @@ def simulate(
     metrics, metric_numbers = trace(problem.metrics, params)
     rows, record_times = _records(execution, every, times)
     marks = sorted(set(rows))
+    lanes = min(16, together(execution)) if lanes is None else int(lanes)
     compiled = plan(execution, lanes, marks)
     loop, state = engine.loop_of(program, compiled), engine.init(program, compiled)
     chunks = _chunks(compiled)
@@ -176,7 +178,7 @@ def _check(problem: Any, rule: Any, execution: Any, lanes: Any) -> None:
             f"the execution has {execution.num_nodes} nodes but the problem has data for {problem.num_workers}; "
             "make the problem with as many shards as nodes."
         )
-    if isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1:
+    if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1):
         raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
 
 
