@@ -25,11 +25,13 @@ class Contestant(NamedTuple):
       protocol: makes its schedule from the number of updates and the seed.
       rule: makes its rule from a learning rate.
       rates: learning rates that are tried.
+      oracle: what its workers compute; by default one stochastic gradient.
     """
 
     protocol: Protocol
     rule: Callable[[float], optax.GradientTransformation]
     rates: Sequence[float]
+    oracle: jasgd.oracles.Oracle | None = None
 
 
 def contest(
@@ -52,6 +54,7 @@ def contest(
             key=key,
             times=times,
             resume=folder / name.replace(" ", "-"),
+            oracle=one.oracle,
             progress=name,
         ).sel(time=[0.0, *times])
         for name, one in contestants.items()

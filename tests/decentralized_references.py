@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import jasgd
-from jasgd.decentralized import Execution, simulation
+from jasgd.decentralized import Execution, engine, simulation
 from jasgd.decentralized.plan import plan
 
 KEY = jax.random.key(11)
@@ -123,27 +123,29 @@ def replay(execution, rule):
 
 
 def _roomy(execution, lanes, records=()):
-    made, room = plan(execution, lanes, records), 64
+    made, room = plan(execution, lanes, records), 96
     assert made.slots <= room
+    assert made.width <= 3 * lanes
 
     def moved(slots):
         return np.where(slots >= made.slots, slots + room - made.slots, slots).astype(np.int32)
 
     names = ("read_slot", "store_slot", "write_slot", "mix_slot", "push_slot", "initial_slot", "record_slots")
-    return dataclasses.replace(made, slots=room, **{name: moved(getattr(made, name)) for name in names})
+    return dataclasses.replace(made, slots=room, width=3 * lanes, **{name: moved(getattr(made, name)) for name in names})
 
 
 @contextlib.contextmanager
 def one_size():
     """All small executions have the same shapes."""
+    chunk_of = engine.chunk_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "plan", _roomy)
-        patch.setattr(simulation, "_shape", lambda *_: {"steps": 128, "rows": 128, "mix": 512, "push": 512})
+        patch.setattr(engine, "chunk_of", lambda plan, begin, end, steps: chunk_of(plan, begin, end, 128))
         yield
 
 
 def flat_replicas(run):
-    """(N, d)"""
+    """Every node's parameters in one row, (N, d)."""
     return np.column_stack([run.params["b"], run.params["w"]])
 
 
@@ -162,14 +164,17 @@ class Nodes:
         self.events = []  # (node, time, job, start), -1 for a job: no gradient
 
     def begin(self, i, now):
+        """Node i starts its next gradient, at its model of now."""
         job = self.started[i]
         self.started[i] += 1
         self.busy[i] = (now + self.durations[i][job], now, job, self.x[i].copy())
 
     def next_finish(self):
+        """When the next gradient is finished."""
         return min((job[0] for job in self.busy if job), default=np.inf)
 
     def finished_at(self, now):
+        """Whose gradient is finished at this time."""
         return [i for i in range(self.n) if self.busy[i] and self.busy[i][0] == now]
 
     def finish(self, i):
@@ -191,12 +196,14 @@ class Mail:
         self.arrived = []  # (events before, to, seconds)
 
     def send(self, sender, to, now, content):
+        """Put a letter on its way, if it will ever arrive."""
         seconds = float(self.latencies[sender, to])
         if seconds < np.inf:
             self.letters.append((now + seconds, self.sent, sender, to, seconds, content))
             self.sent += 1
 
     def next_arrival(self):
+        """When the next letter arrives."""
         return min((letter[0] for letter in self.letters), default=np.inf)
 
     def deliver(self, now):

@@ -9,7 +9,7 @@ import pytest
 import jasgd
 
 # Results that functions return, described by their attributes; the example stands at the function.
-RETURNED = {"Contents", "Traffic", "Run", "Fleet", "Plan", "Summary", "Reference", "Ledger", "Power", "Dataset"}
+RETURNED = {"Replicas", "Contents", "Traffic", "Run", "Fleet", "Plan", "Summary", "Reference", "Ledger", "Power", "Dataset"}
 
 
 def public_names():

@@ -1,6 +1,7 @@
 """The engine for replicas equals a plain replay of the table; records, measures and refusals."""
 
 import dataclasses
+import itertools
 
 import decentralized_references as slow
 import jax
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jasgd
-from jasgd import decentralized as D
+from jasgd import decentralized as dec
 from jasgd.decentralized import simulation
 from jasgd.decentralized.plan import plan
 
@@ -24,7 +25,9 @@ def telling():
     """A rule that looks at everything it may be told."""
 
     def update(g, state, params, *, worker, step, time, duration, **extra):
-        new = jax.tree.map(lambda u, x: -0.1 * u * (1 + 0.1 * worker) - 0.01 * step - 0.001 * time * x + 0.003 * duration, g, params)
+        new = jax.tree.map(
+            lambda u, x: -0.1 * u * (1 + 0.1 * worker) - 0.01 * step - 0.001 * time * x + 0.003 * duration, g, params
+        )
         return new, state + step
 
     return optax.GradientTransformationExtraArgs(lambda params: jnp.zeros((), jnp.int32), update)
@@ -59,7 +62,8 @@ def drawn_table(seed, rows=ROWS, n=N):
         return found
 
     mix, push = [terms(4, k) for k in range(rows)], [terms(3, k) for k in range(rows)]
-    return D.Execution(
+    mix[-1], push[-1] = [vector(rows - 1) for _ in range(4)], [vector(rows - 1) for _ in range(3)]  # one shape for all
+    return dec.Execution(
         node=node,
         time=time,
         job=job,
@@ -67,10 +71,10 @@ def drawn_table(seed, rows=ROWS, n=N):
         start=np.where(computes, time * rng.random(rows), time),
         replica=rng.random(rows) < 0.7,
         mix_first=np.cumsum([0, *map(len, mix)]),
-        mix=np.array(sum(mix, []), np.int64),
+        mix=np.array([*itertools.chain(*mix)], np.int64),
         mix_weight=rng.uniform(-0.6, 0.6, sum(map(len, mix))),
         push_first=np.cumsum([0, *map(len, push)]),
-        push=np.array(sum(push, []), np.int64),
+        push=np.array([*itertools.chain(*push)], np.int64),
         push_weight=rng.uniform(-1, 1, sum(map(len, push))),
         num_nodes=n,
         messages=rng.integers(0, 4, rows),
@@ -85,7 +89,7 @@ def in_one(tree):
 
 def simulated(execution, rule, **chosen):
     with one_size():
-        return D.simulate(PROBLEM, rule, execution, key=KEY, **chosen)
+        return dec.simulate(PROBLEM, rule, execution, key=KEY, **chosen)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -95,9 +99,11 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @pytest.mark.parametrize(
-    ("rule", "lanes"), [(SGD, 1), (MOMENTUM, 3), (ADAM, 8), (CLIPPED, 3), (TELLING, 8)], ids=["sgd", "momentum", "adam", "clip", "telling"]
+    ("rule", "lanes"),
+    [(SGD, 1), (MOMENTUM, 3), (ADAM, 8), (CLIPPED, 3), (TELLING, 8)],
+    ids=["sgd", "momentum", "adam", "clip", "telling"],
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=seeds, every=st.sampled_from([None, 1, 7]))
 def test_engine_equals_a_replay_of_the_table(rule, lanes, seed, every):
     """Replicas and states of the rule, to 1e-11 in double precision, on tables with everything in them."""
@@ -110,7 +116,7 @@ def test_engine_equals_a_replay_of_the_table(rule, lanes, seed, every):
             np.testing.assert_allclose(in_one(mine), in_one(expected.states[i]), rtol=1e-11, atol=1e-11)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=seeds)
 def test_engine_in_single_precision(seed):
     """As above, to the rounding of 48 rows."""
@@ -121,7 +127,7 @@ def test_engine_in_single_precision(seed):
     np.testing.assert_allclose(flat_replicas(run), expected.replicas(), rtol=0, atol=ROWS * 2**-23 * largest)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=seeds)
 def test_neither_lanes_nor_records_nor_chunks_matter(seed):
     """To 1e-13: lanes 1, 3, 8; all records or none; chunks of two steps."""
@@ -140,88 +146,100 @@ def test_neither_lanes_nor_records_nor_chunks_matter(seed):
 def test_slots_are_never_mixed_up(seed, lanes, rows, data):
     """A pool that holds the names of values: whoever reads a slot finds there what the table names."""
     table = drawn_table(seed, rows=rows)
-    records = sorted(data.draw(st.sets(st.integers(0, rows)))  | {rows})
+    records = sorted(data.draw(st.sets(st.integers(0, rows))) | {rows})
     made = plan(table, lanes, records)
     pool = dict.fromkeys(range(made.slots + 1 + lanes))
     for i in range(N):
         pool[made.initial_slot[i]] = i
-    due = dict(zip(made.ends.tolist(), zip(records, made.record_slots, strict=True), strict=True))
-    assert len(due) == len(records)
-    seen = 0
+    asked = [[] for _ in range(N)]
     for step in range(made.steps + 1):
-        if step in due:
-            after, slots = due.pop(step)
-            assert made.first[step] == after
-            assert [pool[s] for s in slots] == table.replicas_after(after).tolist()
-        if step == made.steps:
-            break
-        now = [k for k in range(rows) if table.job[k] >= 0 and made.step[k] == step]
-        assert len({int(made.lane[k]) for k in now}) == len(now) <= lanes
-        assert all(pool[made.read_slot[k]] == table.read[k] for k in now)
-        for k in now:
+        for end, after, slots in zip(made.ends, records, made.record_slots, strict=True):
+            if end == step:
+                assert [pool[s] for s in slots] == table.replicas_after(after).tolist()
+        computed = [k for k in range(rows) if table.job[k] >= 0 and made.step[k] == step]
+        assert len({int(made.lane[k]) for k in computed}) == len(computed) <= lanes
+        assert all(pool[made.read_slot[k]] == table.read[k] for k in computed)
+        for k in computed:
             pool[made.slots + 1 + made.lane[k]] = -1 - k
-        for k in now:
+        for k in computed:
             if made.store_slot[k] < made.slots:
                 pool[made.store_slot[k]] = -1 - k
-        for k in range(made.first[step], made.first[step + 1]):
+        now = [k for k in range(rows) if made.applied[k] == step]
+        assert sorted(made.place[now].tolist()) == list(range(len(now)))
+        assert len(now) <= made.width
+        for k in now:
             for name in ("mix", "push"):
                 first, value, slot = (getattr(table, f"{name}_first"), getattr(table, name), getattr(made, f"{name}_slot"))
-                for e in range(first[k], first[k + 1]):
-                    assert pool[slot[e]] == value[e]
+                assert all(pool[slot[e]] == value[e] for e in range(first[k], first[k + 1]))
+        for k in now:
             pool[made.write_slot[k]] = N + k
-            assert table.job[k] < 0 or made.step[k] <= step
-            seen += 1
-    assert seen == rows
-    assert not due
+        asking = [k for k in now if table.push_first[k + 1] > table.push_first[k]]
+        assert len({int(table.node[k]) for k in asking}) == len(asking)  # a node's rule is asked once per step
+        for k in asking:
+            asked[table.node[k]].append(k)
+    assert made.applied.max() == made.steps - 1
+    assert max(made.ends) <= made.steps
+    asks = np.diff(table.push_first) > 0
+    for i in range(N):
+        assert asked[i] == np.flatnonzero(asks & (table.node == i)).tolist()
 
 
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_many_lives_in_shapes_of_their_own(lanes):
-    """Without the common shapes of these tests: 120 gradients of DASGD, recorded often, in chunks of 16 steps."""
-    execution = D.dasgd(jasgd.fleet.exponential([1.0, 1.3, 2.1, 4.0, 0.7]), 120, latencies=0.8, broadcast_every=2)
+def test_many_lives_in_shapes_of_their_own():
+    """Without the common shapes: 120 gradients of DASGD, recorded often, chunks of 16 steps, lanes by default."""
+    execution = dec.dasgd(jasgd.fleet.exponential([1.0, 1.3, 2.1, 4.0, 0.7]), 120, latencies=0.8, broadcast_every=2)
     with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulation, "_CHUNK_STEPS", 16)
-        run = D.simulate(PROBLEM, ADAM, execution, key=KEY, lanes=lanes, every=25)
+        run = dec.simulate(PROBLEM, ADAM, execution, key=KEY, every=25)
         np.testing.assert_allclose(flat_replicas(run), slow.replay(execution, ADAM).replicas(), rtol=1e-11, atol=1e-11)
-        assert run.steps == plan(execution, lanes, [0]).steps or lanes > 1
+    assert run.lanes >= 1
+    assert run.steps > 4 * 16
 
 
 def test_lanes_are_used():
-    """Lock-step of 5 nodes for 6 rounds needs 6 steps with 5 lanes, 30 with one."""
-    execution = D.dasgd(jasgd.fleet.equal(5), 30)
-    assert (plan(execution, 5).steps, plan(execution, 1).steps) == (6, 30)
+    """Five nodes that average in 6 rounds: a step for gradients, one for averages; with one lane at least 30."""
+    execution = dec.local_sgd(jasgd.fleet.equal(5), np.full((5, 5), 0.2), 6)
+    assert plan(execution, 5).steps == 12
+    assert plan(execution, 1).steps >= 30
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
-def test_parameters_keep_their_dtype(dtype):
-    """Half precision, also with a rule whose updates come in single precision; as for a server."""
+def test_parameters_keep_their_dtypes():
+    """Half and single precision in one model, and updates in single precision; a lone node is the same as with a server."""
 
     def update(g, state, params=None, **extra):
         return jax.tree.map(lambda u: -0.1 * u.astype(jnp.float32), g), state
 
     rule = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
-    problem = jasgd.problems.quadratic(4)
-    execution = D.dasgd(jasgd.fleet.equal(2), 6)
-    run = D.simulate(problem, rule, execution, key=KEY, params=jnp.ones(4, dtype), lanes=2)
-    assert run.params.dtype == dtype
+    problem = dataclasses.replace(
+        jasgd.problems.quadratic(4),
+        init=lambda key: {"half": jnp.ones(4, jnp.float16), "brain": jnp.ones((), jnp.bfloat16), "single": jnp.ones((2, 3))},
+        gradient=lambda params, batch: jax.tree.map(jnp.sin, params),
+        metrics=lambda params: {"loss": params["brain"], "grad_norm": params["single"][0, 0]},
+    )
+    one, server = jasgd.fleet.equal(1), jasgd.protocols.asynchronous(jasgd.fleet.equal(1), 6)
+    expected = jasgd.simulate(problem, rule, server, key=KEY, lanes=1).params
+    found = dec.simulate(problem, rule, dec.dasgd(one, 6), key=KEY, lanes=1).params
+    assert jax.tree.map(lambda leaf: leaf.dtype, found) == jax.tree.map(lambda leaf: leaf.dtype, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), found, expected)
 
 
 # Records.
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=seeds, every=st.sampled_from([1, 3, 10, 1000]))
 def test_history_at_every_so_many_gradients(seed, every):
     """After all that happens at the time at which the number is reached: mean, consensus, gradients, bytes, seconds."""
     table = drawn_table(seed)
     ends = [k + 1 for k in range(ROWS) if k == ROWS - 1 or table.time[k + 1] > table.time[k]]
     count = [int((table.job[:rows] >= 0).sum()) for rows in ends]
-    wanted = {0, ROWS} | {next(e for e, c in zip(ends, count, strict=True) if c >= m) for m in range(every, count[-1], every)}
+    wanted = {0, ROWS} | {
+        next(e for e, c in zip(ends, count, strict=True) if c >= m) for m in range(every, count[-1], every)
+    }
     with jax.enable_x64(True):
         check_history(simulated(table, SGD, lanes=3, every=every), table, sorted(wanted), None)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=seeds, data=st.data())
 def test_history_at_times(seed, data):
     """At time t all rows up to t have happened; times may coincide with rows, repeat, and lie between them."""
@@ -252,25 +270,35 @@ def check_history(run, table, rows, times):
 
 
 def test_a_diverged_run_stops_and_returns_where_it_stopped():
-    """The last record is the first that is not finite; the replicas are those of that moment."""
-    execution = D.dasgd(jasgd.fleet.equal(2), 4000)
-    problem = jasgd.problems.quadratic(4)
-    run = D.simulate(problem, optax.sgd(30.0), execution, key=KEY, every=100, lanes=2)
-    assert run.diverged
-    assert "diverged before simulated time" in run.message
-    assert run.history["version"][-1] < 4000
-    assert np.isfinite(run.history["loss"][:-2]).all()
-    assert not np.isfinite(run.params).all()
-    # what is returned belongs to the last record, though slots are used otherwise at the end
-    again = D.simulate(problem, optax.sgd(30.0), execution, key=KEY, times=run.history["time"][1:], lanes=2)
-    np.testing.assert_array_equal(again.params, run.params)
+    """The last record is the first that is not finite; all replicas are those of that moment, not of the end."""
+
+    def update(g, state, params=None, *, worker, step, **extra):
+        broken = (worker == 1) & (step == 12)
+        return jax.tree.map(lambda u: jnp.where(broken, jnp.nan, -0.1 * u), g), state
+
+    rule = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    execution = dec.dasgd(jasgd.fleet.fixed([1.0, 1.3, 0.7, 2.0, 1.7]), 100, latencies=np.inf)
+    with jax.enable_x64(True):
+        run = simulated(execution, rule, lanes=3, every=10)
+        assert run.diverged
+        times = run.history["time"]
+        assert times[-2] < 13 * 1.3 <= times[-1] < execution.time[-1]
+        assert f"diverged before simulated time {times[-1]:.6g}" in run.message
+        assert np.isfinite(run.history["loss"][:-1]).all()
+        assert np.isnan(run.history["loss"][-1])
+        expected = slow.replay(execution, rule).replicas(int((execution.time <= times[-1]).sum()))
+        assert np.isnan(expected).all(axis=1).tolist() == [False, True, False, False, False]
+        np.testing.assert_allclose(flat_replicas(run), expected, rtol=1e-11, atol=1e-11)
 
 
 def test_the_result_is_a_labelled_dataset():
     """Units and provenance, as for a server."""
-    run = D.simulate(PROBLEM, SGD, D.dasgd(jasgd.fleet.equal(2), 4), key=KEY, every=2)
+    with jax.enable_x64(True):
+        run = simulated(drawn_table(0), SGD, lanes=3, every=2)
     data = run.to_dataset()
-    assert set(run.history) <= set(data.variables)
+    for name, column in run.history.items():
+        np.testing.assert_array_equal(data[name], column)
+    assert data["time"].attrs["units"] == "s"
 
 
 # Measures.
@@ -282,7 +310,9 @@ def brute_force(execution):
     content = {i: frozenset() for i in range(n)}  # of each replica, gradients by row
     for k in rows:
         before = content[execution.current[k]]
-        content[n + k] = before | {-1 - v for v in execution.push[execution.push_first[k] : execution.push_first[k + 1]].tolist()}
+        content[n + k] = before | {
+            -1 - v for v in execution.push[execution.push_first[k] : execution.push_first[k + 1]].tolist()
+        }
     order = sorted((k for k in rows if execution.job[k] >= 0), key=lambda k: (execution.start[k], execution.node[k]))
     number = {k: s for s, k in enumerate(order)}
     applied = [{number[g] for g in content[execution.read[k]]} for k in order]
@@ -304,11 +334,11 @@ def test_staleness_is_that_of_the_sets(means, every, drain, seed, wait, random):
     n = len(means)
     fleet = jasgd.fleet.exponential(means) if random else jasgd.fleet.fixed(np.ceil(means))
     latencies = np.where(np.random.default_rng(seed).random((n, n)) < 0.7, wait, 1.0)
-    execution = D.dasgd(fleet, 40, latencies=latencies, broadcast_every=every, drain=drain, seed=seed)
+    execution = dec.dasgd(fleet, 40, latencies=latencies, broadcast_every=every, drain=drain, seed=seed)
     order, applied, done, content = brute_force(execution)
     missing = [set(range(k)) - a for k, a in enumerate(applied)]
     assert all(a <= set(range(k)) for k, a in enumerate(applied))
-    found = D.staleness(execution)
+    found = dec.staleness(execution)
     assert found.rows.tolist() == order
     assert found.missing.tolist() == [len(m) for m in missing]
     assert found.finished.tolist() == [len(m & d) for m, d in zip(missing, done, strict=True)]
@@ -317,12 +347,12 @@ def test_staleness_is_that_of_the_sets(means, every, drain, seed, wait, random):
     for rows in (None, len(execution) // 2):
         last = [content[v] for v in execution.replicas_after(len(execution) if rows is None else rows)]
         for i in range(n):
-            assert D.symmetric_difference(execution, 0, i, rows) == len(last[0] ^ last[i])
+            assert dec.symmetric_difference(execution, 0, i, rows) == len(last[0] ^ last[i])
 
 
 # Refusals.
 
-EXECUTION = D.dasgd(jasgd.fleet.equal(3), 6, latencies=0.1)
+EXECUTION = dec.dasgd(jasgd.fleet.equal(3), 6, latencies=0.1)
 THIRDS = np.full((3, 3), 1 / 3)
 
 
@@ -337,36 +367,39 @@ def asks(name):
 
 
 def run_with(problem=PROBLEM, rule=SGD, execution=EXECUTION, key=KEY, **chosen):
-    return D.simulate(problem, rule, execution, key=key, **chosen)
+    return dec.simulate(problem, rule, execution, key=key, **chosen)
 
 
 def few_shards():
     return dataclasses.replace(PROBLEM, num_workers=2)
 
 
-MIXED = {"b": jnp.float16(1.0), "w": jnp.ones(2)}
 REFUSED = [
     (lambda: run_with(rule=asks("delay")), ValueError, "without a server a rule cannot ask for delay"),
     (lambda: run_with(rule=asks("apply")), ValueError, "without a server a rule cannot ask for apply"),
     (lambda: run_with(rule=asks("stale_params")), ValueError, "without a server a rule cannot ask for stale_params"),
-    (lambda: run_with(params=MIXED), ValueError, "all parameters must have one dtype"),
+    (lambda: run_with(params={"b": jnp.float16(1.0), "w": jnp.ones(2)}), ValueError, "must be float16.*, got float32"),
     (lambda: run_with(params={"b": jnp.nan * jnp.ones(()), "w": jnp.ones(2)}), ValueError, "must be finite at the start"),
     (lambda: run_with(problem="p"), TypeError, "`problem` must be a jasgd.Problem"),
     (lambda: run_with(rule=0.1), TypeError, "`rule` must be an Optax transformation"),
     (lambda: run_with(execution=4), TypeError, "`execution` must be made by jasgd.decentralized"),
     (lambda: run_with(key=3), TypeError, "`key` must be a single key made by jax.random.key"),
-    (lambda: run_with(key=jax.random.split(KEY)), TypeError, "`key` must be a single key made by jax.random.key"),
+    (lambda: run_with(key=jnp.zeros(2, jnp.uint32)), TypeError, "`key` must be a single key made by jax.random.key"),
     (lambda: run_with(problem=few_shards()), ValueError, "3 nodes but the problem has data for 2"),
     (lambda: run_with(every=2, times=[1.0]), ValueError, "give either `every` or `times`"),
     *[(lambda v=v: run_with(every=v), ValueError, "`every` must be a positive whole number") for v in (0, -1, 2.5, True)],
-    *[(lambda v=v: run_with(lanes=v), ValueError, "`lanes` must be a positive whole number") for v in (0, 1.5, True, None)],
+    *[(lambda v=v: run_with(lanes=v), ValueError, "`lanes` must be a positive whole number") for v in (0, 1.5, True)],
     *[
         (lambda v=v: run_with(times=v), ValueError, "`times` must increase from 0 to at most 2")
         for v in ([1.0, 0.5], [-1.0], [2.5], [np.nan], [[1.0]], 1.0)
     ],
-    (lambda: D.staleness(D.ad_psgd(jasgd.fleet.equal(3), np.ones((3, 3)), 6)), ValueError, "nodes of ad_psgd average models"),
-    (lambda: D.staleness(D.swift(jasgd.fleet.equal(3), THIRDS, 6)), ValueError, "nodes of swift average models"),
-    (lambda: D.symmetric_difference(D.local_sgd(jasgd.fleet.equal(3), THIRDS, 2), 0, 1), ValueError, "average models"),
+    (
+        lambda: dec.staleness(dec.ad_psgd(jasgd.fleet.equal(3), np.ones((3, 3)), 6)),
+        ValueError,
+        "nodes of ad_psgd average models",
+    ),
+    (lambda: dec.staleness(dec.swift(jasgd.fleet.equal(3), THIRDS, 6)), ValueError, "nodes of swift average models"),
+    (lambda: dec.symmetric_difference(dec.local_sgd(jasgd.fleet.equal(3), THIRDS, 2), 0, 1), ValueError, "average models"),
 ]
 
 
@@ -425,4 +458,4 @@ def test_sums_with_other_weights_have_no_staleness():
     """A table of one's own: a step that is no replica, or a model that shrinks, is no sum of gradients."""
     for name, value in (("replica", False), ("mix_weight", 0.5)):
         with pytest.raises(ValueError, match="staleness counts gradients"):
-            D.staleness(with_entry(name, 3, value)())
+            dec.staleness(with_entry(name, 3, value)())

@@ -8,8 +8,8 @@ import pytest
 
 import jasgd
 from experiments.contest import contest
-from experiments.shadowheart2024 import claims, figure2, figure5, figure6
-from experiments.shadowheart2024.settings import ASYNCHRONOUS, FASTEST, METHODS, MINIBATCH, QSGD, SHADOWHEART, contestants
+from experiments.shadowheart2024 import claims, figure2, figure6
+from experiments.shadowheart2024.settings import ASYNCHRONOUS, FASTEST, MINIBATCH, QSGD, SHADOWHEART, contestants
 
 WORKERS, DIM, P = 40, 100, 0.1
 H = np.sqrt(np.arange(1, WORKERS + 1))
@@ -50,8 +50,6 @@ def plain(rng, method, seconds, step, ratio=10.0):
                 # Messages of one coordinate: how often each is drawn.
                 g += w[i] * DIM * np.bincount(rng.integers(DIM, size=m[i]), minlength=DIM) * summed
             g /= total
-        elif method == FASTEST:
-            now, g = now + H[0], gradient(x)
         elif method == MINIBATCH:
             now, g = now + np.max(H + DIM * LINKS), np.mean([gradient(x) for _ in H], axis=0)
         else:
@@ -62,29 +60,20 @@ def plain(rng, method, seconds, step, ratio=10.0):
         x = x - step * g
 
 
-@pytest.mark.parametrize(("method", "step"), [(SHADOWHEART, 0.5), (FASTEST, 0.5), (MINIBATCH, 0.5), (QSGD, 0.25)])
+@pytest.mark.parametrize(("method", "step"), [(SHADOWHEART, 0.5), (MINIBATCH, 0.5), (QSGD, 0.25)])
 def test_last_gaps_are_those_of_a_plain_loop(method, step, tmp_path):
     """Medians over seeds of two implementations that share only the formula of the equilibrium time."""
     one = next(iter(contestants(H, LINKS, DIM, ratios=[10.0], rates=[step])[method].values()))
     problem = jasgd.problems.progress_quadratic(DIM, P)
-    found = contest(problem, {method: one}, times=np.array([500.0]), seeds=15, key=jax.random.key(1), folder=tmp_path)
+    found = contest(problem, {method: one}, times=np.array([300.0]), seeds=15, key=jax.random.key(1), folder=tmp_path)
+    work = one.protocol(1, 0).contents
+    if work is not None:  # the contestant has brought its oracle
+        rounds = int(found["version"].isel(time=-1).max())
+        assert float(found["uploaded_bytes"].isel(time=-1).max()) == rounds * 4 * work.messages.sum()
     ours = np.log(found["gap"].values[0, 0, :, -1])
     rng = np.random.default_rng(0)
-    theirs = np.log([plain(rng, method, 500.0, step) for _ in range(15)])
+    theirs = np.log([plain(rng, method, 300.0, step) for _ in range(15)])
     assert abs(np.median(ours) - np.median(theirs)) < 0.35  # medians of 15 scatter by 0.2 where runs do most
-
-
-def test_a_contestant_brings_its_oracle(tmp_path):
-    """A round counts every worker's gradients, and the bytes of its messages."""
-    methods = contestants(H[:4], LINKS[:4], 10, ratios=[10.0], rates=[0.25])
-    one = methods[SHADOWHEART][10.0]
-    work = one.protocol(1, 0).contents
-    seconds = one.protocol(5, 0).version_time[-1]
-    problem = jasgd.problems.progress_quadratic(10, P)
-    found = contest(problem, {"one": one}, times=np.array([seconds]), seeds=1, key=jax.random.key(0), folder=tmp_path)
-    assert int(found.attrs["gradients"]) == 5 * work.gradients.sum()
-    assert float(found["uploaded_bytes"].isel(time=-1).squeeze()) == 5 * 4 * work.messages.sum()
-    assert set(methods) == set(METHODS)
 
 
 def test_asynchronous_sgd_drops_half_and_keeps_the_fastest_third():
@@ -96,13 +85,12 @@ def test_asynchronous_sgd_drops_half_and_keeps_the_fastest_third():
     assert np.mean(schedule.worker[1000:] < WORKERS / 4) < 0.9
 
 
-def test_the_small_quadratic_and_random_times_in_small(tmp_path):
-    """Datasets have what claims and pictures need; rounds are within twice the equilibrium time; slow links slow rounds."""
-    config = dataclasses.replace(figure2.Config().quick(), seconds=200.0, seeds=2)
+def test_the_small_quadratic_in_small(tmp_path):
+    """Datasets have what claims and pictures need; a round that is too long is seen."""
+    config = dataclasses.replace(figure2.Config().quick(), seconds=200.0, speeds=("medium",), seeds=2)
     found = figure2.compute(config, tmp_path / "2")
-    assert dict(found["gap"].sizes) == {"algorithm": 5, "setting": 2, "seed": 2, "time": 21}
+    assert dict(found["gap"].sizes) == {"algorithm": 5, "setting": 1, "seed": 2, "time": 21}
     assert float(found["uploaded_bytes"].sel(algorithm=FASTEST).max()) == 0
-    assert (found["round_time"].sel(setting="low") > found["round_time"].sel(setting="medium")).all()
     told = {claim.statement: claim.verdict for claim in claims.figure2(found)}
     assert len(told) == 7
     assert (
@@ -112,9 +100,6 @@ def test_the_small_quadratic_and_random_times_in_small(tmp_path):
     assert "does not hold" in {claim.verdict for claim in claims.figure2(slower) if claim.statement.startswith("A round")}
     figure2.draw(found, tmp_path / "2.png")
     assert (tmp_path / "2.png").stat().st_size > 10_000
-    small = dataclasses.replace(figure5.Config().quick(), seconds=50.0, slowness=(100.0,), seeds=1)
-    random = figure5.compute(small, tmp_path / "5")
-    assert len(claims.figure5(random)) == 3
 
 
 def test_complexities_over_the_speed_of_the_links(tmp_path):
