@@ -152,7 +152,7 @@ def test_a_lone_node_is_plain_sgd_bit_for_bit(rule, tolerance):
     def same(found, known):
         np.testing.assert_allclose(found, known, rtol=0, atol=tolerance)
 
-    for execution in executions if tolerance == 0 else executions[:1]:
+    for execution in executions[:2] if jax.tree.leaves(expected.rule_state) else executions:  # all of them with plain SGD
         with one_size():
             run = dec.simulate(DATA, rule, execution, key=KEY, lanes=1, every=10)
         jax.tree.map(lambda a, b: same(a[0], b), (run.params, run.rule_state), (expected.params, expected.rule_state))
@@ -349,6 +349,14 @@ def test_a_gradient_moves_the_mean_by_its_nth_part():
             rows = [k for k in range(begin, end) if execution.job[k] >= 0]
             assert len(rows) <= 1
             np.testing.assert_allclose(moved, -STEP / 5 * sum((found.gradients[k] for k in rows), np.zeros(3)), **CLOSE)
+
+
+def test_averages_with_weights_that_are_no_powers_of_two_keep_the_mean():
+    """In double precision, over 500 rounds of thirds; the weights are as precise as the parameters."""
+    execution = dec.local_sgd(fleet.equal(3), np.full((3, 3), 1 / 3), 500)
+    with jax.enable_x64(True):
+        run = dec.simulate(PROBLEM, optax.sgd(0.0), execution, key=KEY, lanes=3)
+        np.testing.assert_allclose(flat_replicas(run), np.stack([slow.START] * 3), rtol=1e-12)
 
 
 def test_neighbours_are_drawn_evenly():

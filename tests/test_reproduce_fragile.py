@@ -29,37 +29,25 @@ def test_the_shortest_round():
 
 
 def test_one_row_has_the_law_and_the_times_of_a_round():
-    """Coordinates that are opened in K rounds are Binomial(K, 1 - (1 - p)^B), for all workers' rows and for one."""
-    p, updates, seeds, dim = 0.02, 30, 200, 40
-    round_ = rounds(1.0, 10, updates, side=2)
-    batch = rounds(1.0, 10, side=2).gradients
-    assert round_.gradients == updates * batch
-    assert len(round_) > updates
-    made = jasgd.problems.progress_quadratic(dim, p)
-
-    def metrics(x):
-        return {**made.metrics(x), "opened": (x != 0).sum() - 1}
-
-    problem = dataclasses.replace(made, metrics=metrics)
-    length = round_.version_time[1]
-    alone = jasgd.protocols.minibatch(jasgd.fleet.equal(1, time=length), updates)
-    np.testing.assert_allclose(alone.version_time, round_.version_time)
+    """Worker i weighs as much as its gradients, at one point: so K rounds open Binomial(K, 1 - (1 - p)^B) coordinates."""
+    p, updates, seeds = 0.02, 30, 200
+    full = rounds(1.0, 10, updates, side=2)
+    counts, batch = full.contents.gradients, rounds(1.0, 10, side=2).gradients
+    assert full.gradients == updates * batch
+    assert len(full) > updates
+    assert not full.delay.any()
+    np.testing.assert_allclose(full.weight, counts[full.worker] / batch, rtol=1e-6)
+    row = jasgd.protocols.minibatch(jasgd.fleet.equal(1, time=full.version_time[1]), updates)
+    np.testing.assert_allclose(row.version_time, full.version_time)
+    made = jasgd.problems.progress_quadratic(40, p)
+    problem = dataclasses.replace(made, metrics=lambda x: {**made.metrics(x), "opened": (x != 0).sum() - 1})
+    sizes = {"seeds": seeds, "every": updates, "runs_at_once": seeds // 2, "key": jax.random.key(1)}
+    found = jasgd.sweep(problem, optax.sgd(0.5), full, oracle=oracles.gradient(counts), **sizes)
+    opened = found["opened"].isel(version=-1).values.astype(float)
     chance = 1 - (1 - p) ** batch
-    error = np.sqrt(updates * chance * (1 - chance) / seeds)
-    for schedule, counts in ((round_, round_.contents.gradients), (alone, [batch])):
-        found = jasgd.sweep(
-            problem,
-            optax.sgd(0.5),
-            schedule,
-            seeds=seeds,
-            key=jax.random.key(1),
-            every=updates,
-            oracle=oracles.gradient(counts),
-            runs_at_once=seeds // 2,
-        )
-        opened = found["opened"].isel(version=-1).values.astype(float)
-        assert abs(opened.mean() - updates * chance) < 4 * error
-        assert opened.var() == pytest.approx(updates * chance * (1 - chance), rel=0.5)
+    variance = updates * chance * (1 - chance)
+    assert abs(opened.mean() - updates * chance) < 4 * np.sqrt(variance / seeds)
+    assert opened.var() == pytest.approx(variance, rel=0.5)
 
 
 def test_records_are_those_of_the_rounds_that_are_done(tmp_path):

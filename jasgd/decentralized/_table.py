@@ -11,6 +11,9 @@ from jasgd.decentralized.execution import Execution
 Terms = Iterable[tuple[int, float]]
 
 
+_MOST_TERMS = 8
+
+
 class Table:
     """Rows, one after the other; a node's newest replica is remembered."""
 
@@ -44,12 +47,14 @@ class Table:
 
         ``mix`` is by default the node's newest replica.
         """
+        mix = self._folded(node, time, [(self.replica[node], 1.0)] if mix is None else list(mix))
+        push = self._folded(node, time, list(push))
         row = len(self._rows)
         job = -1
         if read is not None:
             job = self.jobs[node]
             self.jobs[node] += 1
-        self._mix.extend([(self.replica[node], 1.0)] if mix is None else mix)
+        self._mix.extend(mix)
         self._push.extend(push)
         self._mix_first.append(len(self._mix))
         self._push_first.append(len(self._push))
@@ -60,6 +65,15 @@ class Table:
         if replica:
             self.replica[node] = self.num_nodes + row
         return self.num_nodes + row
+
+    def _folded(self, node: int, time: float, terms: list[tuple[int, float]]) -> list[tuple[int, float]]:
+        """A long sum as one of partial sums, as all rows are computed with as many terms as the longest has."""
+        if any(value == self.gradient for value, _ in terms):  # which must stay that of the row to come
+            return terms
+        while len(terms) > _MOST_TERMS:
+            pieces = [terms[begin : begin + _MOST_TERMS] for begin in range(0, len(terms), _MOST_TERMS)]
+            terms = [(self.add(node, time, mix=piece, replica=False), 1.0) for piece in pieces]
+        return terms
 
     @property
     def gradient(self) -> int:
@@ -75,10 +89,10 @@ class Table:
             **columns,
             mix_first=np.array(self._mix_first),
             mix=mix[:, 0].astype(np.int64),
-            mix_weight=mix[:, 1].astype(np.float32),
+            mix_weight=mix[:, 1],
             push_first=np.array(self._push_first),
             push=push[:, 0].astype(np.int64),
-            push_weight=push[:, 1].astype(np.float32),
+            push_weight=push[:, 1],
             num_nodes=self.num_nodes,
             protocol=protocol,
             arguments=arguments,

@@ -36,7 +36,7 @@ def dasgd(
       fleet: nodes and their speeds.
       gradients: how many are started, by all nodes together; all of them are finished.
       latencies: seconds from node i to node j, (N, N) or one number; of a network, its shortest paths:
-        :func:`jasgd.decentralized.latencies`.
+        :func:`jasgd.decentralized.topology.latencies`.
       broadcast_every: gradients per message, which then holds their sum; a last, incomplete sum is never sent.
       drain: in the end, also apply all messages that are still under way or wait.
       seed: of the durations.

@@ -40,15 +40,22 @@ class Loop:
     gradient: Program
     rule: Program
     always: bool  # every row asks the rule
+    plain: tuple[str, ...]  # which of mix and push is one value, as it is, in every row that has it
 
 
 def loop_of(program: Traced, plan: Plan) -> Loop:
     """The loop that computes a plan."""
+
+    def is_plain(name: str) -> bool:
+        each, weights = np.diff(getattr(plan.execution, f"{name}_first")), getattr(plan.execution, f"{name}_weight")
+        return bool(np.all(each <= 1) and np.all(weights == 1) and (name == "push" or np.all(each == 1)))
+
     return Loop(
         sample=program.sample,
         gradient=program.gradient,
         rule=program.rule,
         always=bool(np.all(np.diff(plan.execution.push_first) > 0)),
+        plain=tuple(name for name in ("mix", "push") if is_plain(name)),
     )
 
 
@@ -101,10 +108,13 @@ def _rows(loop: Loop, numbers: Numbers, row: Mapping[str, jax.Array], state: Sta
 
     def total(name: str) -> optax.Params:
         slots, weights = row[f"{name}_slot"], row[f"{name}_weight"]  # (R, M)
+        if name in loop.plain:  # a product with 1 could be rounded together with the update, unlike plain Optax
+            return ring.gather(state.pool, slots[:, 0])
 
         def term(m: int) -> optax.Params:
             def weighted(leaf: jax.Array) -> jax.Array:
-                return weights[:, m].astype(leaf.dtype).reshape(-1, *(1,) * (leaf.ndim - 1)) * leaf
+                weight = weights[:, m].astype(leaf.dtype).reshape(-1, *(1,) * (leaf.ndim - 1))
+                return jnp.where(weight != 0, weight * leaf, 0)  # what a row does not have may be anything
 
             return jax.tree.map(weighted, ring.gather(state.pool, slots[:, m]))
 

@@ -26,10 +26,10 @@ _COLUMNS = {
     "replica": np.bool_,
     "mix_first": np.int32,
     "mix": np.int32,
-    "mix_weight": np.float32,
+    "mix_weight": np.float64,
     "push_first": np.int32,
     "push": np.int32,
-    "push_weight": np.float32,
+    "push_weight": np.float64,
 }
 
 
@@ -45,7 +45,7 @@ class Execution:
       start: (K,) float64, when its computation began; the row's time without one.
       replica: (K,) bool, whether the vector is the node's new replica.
       mix_first, mix, mix_weight: row k sums ``mix_weight[e]`` times the value ``mix[e]`` over
-        ``mix_first[k] <= e < mix_first[k + 1]``; arrays (K + 1,) int32, (E,) int32, (E,) float32.
+        ``mix_first[k] <= e < mix_first[k + 1]``; arrays (K + 1,) int32, (E,) int32, (E,) float64.
       push_first, push, push_weight: likewise what the rule is given.
       num_nodes: N.
       messages: (K,) int64, messages that arrived at the node between its last row and this one.
@@ -75,7 +75,7 @@ class Execution:
         for name, dtype in _COLUMNS.items():
             column = np.asarray(getattr(self, name))
             typed: np.ndarray = column.astype(dtype, copy=False)
-            if dtype is not np.float32 and not np.array_equal(typed, column):
+            if not np.array_equal(typed, column):
                 raise ValueError(f"column `{name}` must hold values of type {np.dtype(dtype)}; some would be changed by it.")
             object.__setattr__(self, name, typed)
 
@@ -114,6 +114,11 @@ class Execution:
           >>> execution = jasgd.decentralized.dasgd(fleet, 10, latencies=0.1).verify()
         """
         n, count, row = self.num_nodes, len(self), np.arange(len(self))
+        lengths = dict.fromkeys(("node", "time", "job", "read", "start", "replica", "messages", "wire_seconds"), count)
+        lengths |= {"mix_weight": len(self.mix), "push_weight": len(self.push)}
+        for name, length in lengths.items():
+            if np.shape(getattr(self, name)) != (length,):
+                raise ValueError(f"`{name}` must have the shape ({length},), got {np.shape(getattr(self, name))}.")
         computes = self.job >= 0
         laws = [
             (f"`node` must lie in [0, {n})", (self.node >= 0) & (self.node < n)),

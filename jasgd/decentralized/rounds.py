@@ -51,7 +51,7 @@ def local_sgd(
         raise ValueError(f"`latency` must be a number of seconds, not negative, got {latency}.")
     n, clocks = fleet.num_workers, fleet.clocks(seed=seed)
     several = np.asarray(weights, np.float64)
-    each = [row_weights(one, n) for one in (several if several.ndim == 3 else several[None])]
+    each = [row_weights(one, n) for one in (several if several.ndim == 3 and len(several) else [several])]
     table, now = Table(n), 0.0
     for t in range(rounds):
         share, ended = each[t % len(each)], []
@@ -100,7 +100,9 @@ def delayed_gossip(fleet: Fleet, weights: ArrayLike, rounds: int, *, delays: Arr
     share = row_weights(weights, n)
     late = np.asarray(delays)
     if late.shape not in ((), (n, n)) or late.dtype.kind not in "iu" or np.any(late < 0):
-        raise ValueError(f"`delays` must be whole, not negative, and one number or of shape ({n}, {n}), got {delays!r}.")
+        raise ValueError(
+            f"`delays` must be whole, not negative, and one number or of shape ({n}, {n}), got {late.tolist()}."
+        )
     late = np.where(np.eye(n, dtype=bool), 0, late)
     table, now = Table(n), 0.0
     history = [list(table.replica)]  # the replicas at the beginning of each round

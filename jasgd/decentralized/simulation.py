@@ -98,11 +98,13 @@ def simulate(
       array([  0,  50, 100])
     """
     began = time.perf_counter()
-    _check(problem, rule, execution, lanes)
+    _check(problem, rule, execution, key, lanes)
     init_key, jobs_key = split_key(key)
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
     check_params(params)
     check_metrics(problem, params)
+    if "consensus" in jax.eval_shape(problem.metrics, params):
+        raise ValueError("`problem.metrics` must not have a `consensus`: that is the distance of the replicas here.")
     program = traced(problem, rule, params, jobs_key)
     asked = sorted({"delay", "apply"} & set(program.extra_args)) + ["stale_params"] * program.needs_stale_params
     if asked or program.sends:
@@ -143,7 +145,7 @@ def simulate(
         message = f"diverged before simulated time {end_time[last]:.6g}; try a smaller step size."
     return Replicas(
         history=history,
-        params=ring.gather(state.pool, compiled.record_slots[-1]),
+        params=ring.gather(state.pool, slots),
         rule_state=state.rule_state,
         execution=execution,
         diverged=diverged,
@@ -163,16 +165,20 @@ def simulate(
     )
 
 
-def _check(problem: Any, rule: Any, execution: Any, lanes: Any) -> None:
+def _check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None:
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
     if not isinstance(rule, optax.GradientTransformation):
         raise TypeError(f"`rule` must be an Optax transformation such as optax.sgd(0.1), got {rule!r}.")
     if not isinstance(execution, Execution):
         raise TypeError(f"`execution` must be made by jasgd.decentralized, e.g. by dasgd; got {execution!r}.")
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
+        raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {key!r}.")
     if not len(execution):
         raise ValueError("the execution is empty: there is nothing to compute.")
     execution.verify()
+    if problem.message_bytes is not None:
+        raise ValueError(f"messages between replicas are whole, but those of {problem.name} are compressed.")
     if problem.num_workers is not None and execution.num_nodes > problem.num_workers:
         raise ValueError(
             f"the execution has {execution.num_nodes} nodes but the problem has data for {problem.num_workers}; "

@@ -84,6 +84,6 @@ def symmetric_difference(execution: Execution, one: int, other: int, rows: int |
 
 def _require_sums(execution: Execution) -> None:
     """Replicas that only ever add gradients to what they were."""
-    alone = np.diff(execution.mix_first) == 1
-    if not (alone.all() and np.array_equal(execution.mix, execution.current) and np.all(execution.push < 0)):
+    alone = np.all(np.diff(execution.mix_first) == 1) and np.all(execution.mix_weight == 1) and np.all(execution.replica)
+    if not (alone and np.array_equal(execution.mix, execution.current) and np.all(execution.push < 0)):
         raise ValueError(f"staleness counts gradients, but nodes of {execution.protocol} average models; use it for dasgd.")
