@@ -51,7 +51,7 @@ def test_first_figure_in_small(tmp_path):
 
 def test_second_figure_in_small(tmp_path):
     """More latency and rarer messages mean staler reads, and more gradients without noise."""
-    config = dataclasses.replace(figure2.Config().quick(), gradients=600, finest=20, goals=(1.6, 0.8), seeds=2)
+    config = dataclasses.replace(figure2.Config().quick(), gradients=1_000, finest=20, goals=(0.8, 0.4), seeds=2)
     found = figure2.compute(config, tmp_path)
     assert list(found["average"].values[:3]) == sorted(found["average"].values[:3])
     assert found["average"].values[3] > found["average"].values[1]

@@ -40,7 +40,7 @@ class Options:
 
     rows: int = 25
     columns: int = 40
-    gradients: int = 20_000
+    gradients: int = 8_000
     repeats: int = 5
     out: Path | None = None
 
@@ -50,10 +50,8 @@ def simulated(name: str, problem: jasgd.Problem, execution: decentralized.Execut
     params, key = problem.init(jax.random.key(0)), jax.random.key(1)
     program = traced(problem, optax.sgd(_RATE), params, key)
     compiled = plan(execution, lanes)
-    loop, ends = engine.loop_of(program, compiled), int(compiled.first[-1])
-    sizes = {"mix": int(execution.mix_first[ends]), "push": int(execution.push_first[ends])}
-    shape = {"steps": compiled.steps, "rows": ends, **sizes}
-    chunk = jax.device_put(engine.chunk_of(compiled, 0, compiled.steps, shape))
+    loop = engine.loop_of(program, compiled)
+    chunk = jax.device_put(engine.chunk_of(compiled, 0, compiled.steps, compiled.steps))
 
     def run() -> None:
         jax.block_until_ready(engine.run(loop, program.numbers, key, engine.init(program, compiled), chunk))

@@ -84,7 +84,7 @@ def simulate(
       params: where all nodes start; by default ``problem.init``.
       every: record at every so many gradients, after all that happens at the same time.
       times: or record at these simulated times.
-      lanes: gradients computed together; by default as many as there usually are, and at most 16. The result does not depend
+      lanes: gradients computed together; by default as many as there usually are, and at most 32. The result does not depend
         on it, beyond rounding.
 
     Returns:
@@ -112,7 +112,7 @@ def simulate(
     metrics, metric_numbers = trace(problem.metrics, params)
     rows, record_times = _records(execution, every, times)
     marks = sorted(set(rows))
-    lanes = min(16, together(execution)) if lanes is None else int(lanes)
+    lanes = min(32, together(execution)) if lanes is None else int(lanes)
     compiled = plan(execution, lanes, marks)
     loop, state = engine.loop_of(program, compiled), engine.init(program, compiled)
     chunks = _chunks(compiled)
