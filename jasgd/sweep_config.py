@@ -21,6 +21,7 @@ import optax
 from jasgd import fleet, methods, problems, protocols, rules
 from jasgd.grid import grid_of
 from jasgd.sweeps import sweep
+from jasgd.traffic import same_traffic
 
 _MODULES = {
     "problem": (problems,),
@@ -260,7 +261,8 @@ def _kept(make: Callable[[Mapping[str, Any]], methods.Method]) -> Callable[[Mapp
         case = tuple(sorted(values.items()))
         if case not in found:
             method = make(values)
-            schedule = next((s for s, _ in found.values() if s == method.schedule), method.schedule)
+            mine = method.schedule
+            schedule = next((s for s, _ in found.values() if s == mine and same_traffic(s, mine)), mine)
             found[case] = schedule, method.rule
         return found[case]
 
