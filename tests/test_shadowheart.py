@@ -305,7 +305,7 @@ def test_two_last_messages_at_the_end_of_a_stage():
 
 def test_a_sum_of_six_sixths_is_one():
     """Six equal workers of one gradient each, s = 6: Z is 1 exactly, but its sum in floats is not; the budget is enough."""
-    assert sum([1 / 6] * 6) < 1
+    assert np.sum(np.full(6, 1 / 6)) < 1
     schedule = doubling_budget(fleet.equal(6).with_links(upload=1.0), 1, 0.0, 6.0, first=1.0)
     assert schedule.contents.gradients.tolist() == [1] * 6
     assert schedule.time[-1] == 2
