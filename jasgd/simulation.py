@@ -41,7 +41,8 @@ class Run:
     Attributes:
       history: arrays of one length: ``version``, ``time``, what ``problem.metrics`` returns, and what the links have
         carried by then (:mod:`jasgd.traffic`): ``uploaded_bytes``, ``downloaded_bytes`` and ``wire_seconds``, for which they
-        were busy, all workers together. The first entry is version 0, the last one the end.
+        were busy, all workers together; with ``times``, by when the newest version was made. The first entry is version 0,
+        the last one the end.
       params, rule_state: where it ended; of a diverged run, up to two chunks after the last entry of the history.
       schedule: what was simulated. ``schedule.clock`` says whether ``time`` is in seconds or in server steps.
       diverged: whether parameters became infinite or NaN; the simulation stopped there.

@@ -78,7 +78,7 @@ def sweep(
       A dataset with a dimension for every name of the grid (or ``point``), ``seed``, and ``version`` or, with ``times``,
       ``time``. From the record on at which the parameters of a run are not finite any more its metrics are NaN;
       ``diverged`` says so, and ``diverged_at`` at which version. The attribute ``batches``, and the log of the logger
-      ``jasgd``, say how the runs were laid out.
+      ``jasgd``, say how the runs were laid out. What the links have carried (:mod:`jasgd.traffic`) are coordinates.
 
     Example:
       >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)

@@ -1,7 +1,7 @@
 """What goes over the links: messages up, models down, seconds.
 
 A job that arrives, whether it is used or thrown away, has received one model and sent its messages, as the clock of a fleet
-with links has it. Of a job that is stopped before it arrives, nothing is counted.
+with links has it. Of a job that is stopped before it arrives, nothing is counted. Seconds are those of links at full power.
 """
 
 import dataclasses

@@ -99,9 +99,8 @@ class Fleet:
             raise ValueError(f"`size` must not be negative, got {size!r}.")
         if self.computing is not None:
             raise ValueError("this fleet has links already; give `upload` and `download` in one call.")
-        up, down = (
-            _link(name, each, self.num_workers) * size for name, each in (("upload", upload), ("download", download))
-        )
+        up, down = (_link(name, each, self.num_workers) for name, each in (("upload", upload), ("download", download)))
+        up, down = (each * size if size else np.zeros(self.num_workers) for each in (up, down))  # nothing takes no time
         seconds, draw = up + down, self.draw
         return dataclasses.replace(
             self,

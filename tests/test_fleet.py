@@ -662,3 +662,10 @@ def test_the_rare_outage_is_as_rare_and_as_long_as_said():
     values = np.concatenate([SCENARIOS["ours, rare outage"][0]().durations(worker, 2000) for worker in range(20)])
     assert set(values) == {1.0, 400.0}
     assert abs(np.mean(values == 400.0) - 0.002) < 5 * math.sqrt(0.002 / len(values))
+
+
+def test_messages_of_no_size_take_no_time():
+    """Even over a link that never delivers anything."""
+    linked = fleet.fixed([1.0, 2.0]).with_links(upload=[1.0, np.inf], size=0)
+    assert linked.times.tolist() == [1.0, 2.0]
+    assert linked.wire_seconds.tolist() == [0.0, 0.0]

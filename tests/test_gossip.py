@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import jasgd
 from jasgd import decentralized as dec
 from jasgd import fleet, theory
-from jasgd.decentralized import topology
+from jasgd.decentralized import _table, topology
 
 STEP = 0.125
 INF = np.inf
@@ -431,6 +431,23 @@ def test_swift_is_the_event_loop(made, latencies, every, only_new, one_way, seed
         nodes = slow.swift(made, weights, 43, **chosen, step=STEP)
         same_events(execution, nodes)
         np.testing.assert_allclose(replicas_of(execution), nodes.x, **CLOSE)
+
+
+def test_long_averages_are_sums_of_sums(monkeypatch):
+    """No row has more terms than allowed, its gradient stays its own, and replicas are the event loop's."""
+    monkeypatch.setattr(_table, "_MOST_TERMS", 3)
+    made, weights = fleet.lognormal(np.zeros(8), 0.5), np.full((8, 8), 1 / 8)
+    for method in ("swift", "adsgd"):
+        execution = getattr(dec, method)(made, weights, 43, latencies=0.1)
+        assert np.diff(execution.mix_first).max() == 3
+        with jax.enable_x64(True):
+            nodes = getattr(slow, method)(made, weights, 43, latencies=0.1, step=STEP)
+            np.testing.assert_allclose(replicas_of(execution), nodes.x, **CLOSE)
+    tracked = dec.r_fast(made, weights, weights, 43, latencies=0.1)
+    assert np.diff(tracked.mix_first).max() == 4  # three, and the gradient of the row itself
+    computes = np.flatnonzero(tracked.job >= 0)
+    for k in computes:
+        assert -1 - k in tracked.mix[tracked.mix_first[k] : tracked.mix_first[k + 1]]
 
 
 @settings(max_examples=60, deadline=None)

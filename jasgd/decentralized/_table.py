@@ -47,9 +47,10 @@ class Table:
 
         ``mix`` is by default the node's newest replica.
         """
+        own = self.gradient
         mix = self._folded(node, time, [(self.replica[node], 1.0)] if mix is None else list(mix))
-        push = self._folded(node, time, list(push))
         row = len(self._rows)
+        mix, push = ([(self.gradient if value == own else value, weight) for value, weight in each] for each in (mix, push))
         job = -1
         if read is not None:
             job = self.jobs[node]
@@ -67,17 +68,24 @@ class Table:
         return self.num_nodes + row
 
     def _folded(self, node: int, time: float, terms: list[tuple[int, float]]) -> list[tuple[int, float]]:
-        """A long sum as one of partial sums, as all rows are computed with as many terms as the longest has."""
-        if any(value == self.gradient for value, _ in terms):  # which must stay that of the row to come
-            return terms
+        """A long sum as one of partial sums, as all rows are computed with as many terms as the longest has.
+
+        The gradient of the row to come stays as it is: only that row has it.
+        """
+        kept = [term for term in terms if term[0] == self.gradient]
+        terms = [term for term in terms if term[0] != self.gradient]
         while len(terms) > _MOST_TERMS:
             pieces = [terms[begin : begin + _MOST_TERMS] for begin in range(0, len(terms), _MOST_TERMS)]
             terms = [(self.add(node, time, mix=piece, replica=False), 1.0) for piece in pieces]
-        return terms
+        return terms + kept
+
+    def gradient_of(self, vector: int) -> int:
+        """The value of the gradient of the row that made a vector."""
+        return -1 - (vector - self.num_nodes)
 
     @property
     def gradient(self) -> int:
-        """The value of the gradient of the row that is added next."""
+        """The value of the gradient of the row that is added next, for its own sums; later it is :meth:`gradient_of`."""
         return -1 - len(self._rows)
 
     def execution(self, protocol: str, arguments: Mapping[str, Any]) -> Execution:

@@ -85,7 +85,7 @@ def r_fast(
         terms = [(value, weight) for value, weight in terms if value >= 0] + [(new, 1.0)]
         terms += [(old[i], -1.0)] if old[i] < 0 else []
         half = table.add(i, now, mix=terms, read=table.replica[i], start=start, replica=False)
-        old[i], used[i] = new, list(mass[i])
+        old[i], used[i] = table.gradient_of(half), list(mass[i])
         tracker[i] = table.add(i, now, mix=[(half, float(a[i, i]))], replica=False)
         v = table.add(i, now, push=[(tracker[i], 1.0)], replica=False)
         for j in range(n):

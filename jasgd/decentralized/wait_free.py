@@ -62,8 +62,8 @@ def swift(
     """
     require_whole(gradients=gradients, average_every=average_every)
     arguments: dict[str, object] = {"average_every": average_every, "only_new": only_new}
-    how = {"every": average_every, "only_new": only_new, "send_before": True}
-    return _wait_free("swift", fleet, weights, gradients, latencies, seed, arguments, **how)
+    given = (fleet, weights, gradients, latencies, seed, arguments)
+    return _wait_free("swift", *given, every=average_every, only_new=only_new, send_before=True)
 
 
 def adsgd(fleet: Fleet, weights: ArrayLike, gradients: int, *, latencies: ArrayLike = 0.0, seed: int = 0) -> Execution:
@@ -93,8 +93,8 @@ def _wait_free(
     arguments: dict[str, object],
     *,
     every: int,
-    only_new: int,
-    send_before: int,
+    only_new: bool,
+    send_before: bool,
 ) -> Execution:
     n, clocks = fleet.num_workers, fleet.clocks(seed=seed)
     share, seconds = row_weights(weights, n), pairwise("latencies", latencies, n)
@@ -117,10 +117,8 @@ def _wait_free(
     def deliver(until: float) -> None:
         while mail and mail[0][0] <= until:
             _, _, to, sender, model = heapq.heappop(mail)
-            # A message that was overtaken on its way changes nothing: vectors are numbered in the order of making.
-            if model > known[to][sender]:
-                known[to][sender] = model
-                fresh[to].add(sender)
+            known[to][sender] = model
+            fresh[to].add(sender)
             table.arrived(to, float(seconds[sender, to]))
 
     while done < gradients:

@@ -27,7 +27,8 @@ def compressed(oracle: Oracle, compressor: Compressor, *, messages: ArrayLike = 
     Args:
       oracle: what is computed, e.g. :func:`jasgd.oracles.gradient`.
       compressor: what a message keeps of it.
-      messages: m, a number or one for each worker.
+      messages: m, a number or one for each worker. Their bytes are counted; their seconds are the schedule's affair, which
+        only knows of several messages where its ``contents`` say so.
 
     Example:
       >>> oracle = jasgd.oracles.compressed(jasgd.oracles.gradient(), jasgd.compressors.rand_k(2))
