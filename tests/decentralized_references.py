@@ -125,13 +125,15 @@ def replay(execution, rule):
 def _roomy(execution, lanes, records=()):
     made, room = plan(execution, lanes, records), 96
     assert made.slots <= room
-    assert made.width <= 3 * lanes
+    assert made.asking <= 3 * lanes
+    assert made.mixing <= 3 * lanes
 
     def moved(slots):
         return np.where(slots >= made.slots, slots + room - made.slots, slots).astype(np.int32)
 
     names = ("read_slot", "store_slot", "write_slot", "mix_slot", "push_slot", "initial_slot", "record_slots")
-    return dataclasses.replace(made, slots=room, width=3 * lanes, **{name: moved(getattr(made, name)) for name in names})
+    widths = {"asking": lanes if made.direct else 3 * lanes, "mixing": 3 * lanes}
+    return dataclasses.replace(made, slots=room, **widths, **{name: moved(getattr(made, name)) for name in names})
 
 
 @contextlib.contextmanager

@@ -165,8 +165,12 @@ def test_slots_are_never_mixed_up(seed, lanes, rows, data):
             if made.store_slot[k] < made.slots:
                 pool[made.store_slot[k]] = -1 - k
         now = [k for k in range(rows) if made.applied[k] == step]
-        assert sorted(made.place[now].tolist()) == list(range(len(now)))
-        assert len(now) <= made.width
+        for asks, room in ((True, made.asking), (False, made.mixing)):
+            places = made.place[[k for k in now if table.asks[k] == asks]]
+            assert sorted(places.tolist()) == list(range(len(places)))
+            assert len(places) <= room
+        if made.direct:
+            assert all(made.applied[k] == step and made.place[k] == made.lane[k] for k in computed)
         for k in now:
             for name in ("mix", "push"):
                 first, value, slot = (getattr(table, f"{name}_first"), getattr(table, name), getattr(made, f"{name}_slot"))

@@ -1,9 +1,12 @@
 """What executions without a server cost: gradients per second of nodes that gossip, against bare gradients.
 
-1000 nodes on a torus with the digits MLP; every gradient has its own replica, as in the lanes limit that it is held against.
+1000 nodes on a torus with the digits MLP; every gradient has its own replica. The lanes limit reads the same few replicas
+again and again, which stay in the cache. Here all replicas are read and written, and so are those that are averaged: the
+traffic limit moves as many bytes, in one piece each, and does nothing else beside the gradients.
 """
 
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -22,6 +26,7 @@ from experiments.benchmarks.report import about
 from jasgd import decentralized
 from jasgd.decentralized import engine, topology, weights
 from jasgd.decentralized.plan import plan
+from jasgd.keys import job_key
 from jasgd.traced import traced
 
 _RATE = 1e-3
@@ -40,7 +45,7 @@ class Options:
 
     rows: int = 25
     columns: int = 40
-    gradients: int = 8_000
+    gradients: int = 16_000
     repeats: int = 5
     out: Path | None = None
 
@@ -57,6 +62,43 @@ def simulated(name: str, problem: jasgd.Problem, execution: decentralized.Execut
         jax.block_until_ready(engine.run(loop, program.numbers, key, engine.init(program, compiled), chunk))
 
     return Competitor(name=name, run=run, deliveries=int(execution.gradients[-1]), detail=f"{compiled.slots} slots")
+
+
+def traffic_limit(
+    problem: jasgd.Problem, nodes: int, lanes: int, steps: int, averages: tuple[int, ...], *, key: jax.Array
+) -> Callable[[], None]:
+    """Gradients at replicas in order; for each of ``averages`` as many replicas are averaged, and the result is written."""
+    wide = lanes * len(averages)
+    blocks = -(-nodes // wide)
+    first = problem.init(jax.random.key(0))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def run(pool: optax.Params) -> optax.Params:
+        def some(pool: optax.Params, block: jax.Array) -> optax.Params:
+            return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, block % blocks * wide, lanes), pool)
+
+        def step(index: jax.Array, pool: optax.Params) -> optax.Params:
+            def gradient(node: jax.Array, point: optax.Params) -> optax.Updates:
+                return problem.gradient(point, problem.sample(job_key(key, node, index), node))
+
+            gradients = jax.vmap(gradient)(jnp.arange(lanes), some(pool, index))
+            made = []
+            for place, count in enumerate(averages):
+                parts = [some(pool, index + place + 7 * part) for part in range(count)]
+                mean = jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]) / len(leaves), *parts)
+                made.append(mean if place else jax.tree.map(lambda x, g: x - _RATE * g, mean, gradients))
+
+            def write(leaf: jax.Array, *new: jax.Array) -> jax.Array:
+                return jax.lax.dynamic_update_slice_in_dim(leaf, jnp.concatenate(new), index % blocks * wide, axis=0)
+
+            return jax.tree.map(write, pool, *made)
+
+        return jax.lax.fori_loop(0, steps, step, pool)
+
+    def once() -> None:
+        jax.block_until_ready(run(jax.tree.map(lambda leaf: jnp.repeat(leaf[None], blocks * wide, axis=0), first)))
+
+    return once
 
 
 def main(options: Options) -> None:
@@ -83,6 +125,13 @@ def main(options: Options) -> None:
         Competitor(name=f"limit, {width}", run=run, deliveries=options.gradients // width * width)
         for width, run in limits.items()
     ]
+    degree = 5  # a node of the torus, and its neighbours
+    averages = {"ad_psgd": (2, 2), "swift": (degree,), "local_sgd": (1, degree)}
+    for name, counts in averages.items():
+        run = traffic_limit(problem, n, 32, options.gradients // 32, counts, key=key)
+        competitors.append(
+            Competitor(name=f"{name}, traffic", run=run, deliveries=options.gradients // 32 * 32, detail="as many bytes")
+        )
     rates = paired(competitors, repeats=options.repeats)
     best = max(limits, key=lambda width: np.median(rates[f"limit, {width}"]))
     found: dict[str, Any] = {}

@@ -20,16 +20,17 @@ from jasgd.keys import job_key
 from jasgd.program import Program
 from jasgd.traced import Numbers, Traced
 
+_Columns = Mapping[str, jax.Array]
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class State:
     """What the next step needs."""
 
-    pool: (
-        optax.Params
-    )  # leaves (slots + 1 + W, ...): vectors and gradients that somebody still needs; what nobody reads; this step's
-    rule_state: optax.OptState  # leaves (N, ...)
+    # Leaves (slots + 1 + W, ...): vectors and gradients that somebody still needs; what nobody reads; this step's gradients.
+    pool: optax.Params
+    rule_state: optax.OptState  # leaves (N + 1, ...); the last one is for places without a row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,23 +40,23 @@ class Loop:
     sample: Program
     gradient: Program
     rule: Program
-    always: bool  # every row asks the rule
-    plain: tuple[str, ...]  # which of mix and push is one value, as it is, in every row that has it
+    direct: bool  # each gradient goes to the row at the place that is its lane
+    plain: tuple[str, ...]  # which sums are one value, as it is, in all rows
 
 
 def loop_of(program: Traced, plan: Plan) -> Loop:
     """The loop that computes a plan."""
 
-    def is_plain(name: str) -> bool:
-        each, weights = np.diff(getattr(plan.execution, f"{name}_first")), getattr(plan.execution, f"{name}_weight")
-        return bool(np.all(each <= 1) and np.all(weights == 1) and (name == "push" or np.all(each == 1)))
+    def is_plain(name: str, asks: bool) -> bool:
+        return bool(np.all(_terms(plan, name, asks)[1] == 1))  # as many terms, and no other weights
 
+    plain = {"mix": is_plain("mix", True), "push": is_plain("push", True), "mixing": is_plain("mix", False)}
     return Loop(
         sample=program.sample,
         gradient=program.gradient,
         rule=program.rule,
-        always=bool(np.all(np.diff(plan.execution.push_first) > 0)),
-        plain=tuple(name for name in ("mix", "push") if is_plain(name)),
+        direct=plan.direct,
+        plain=tuple(name for name, holds in plain.items() if holds),
     )
 
 
@@ -67,14 +68,12 @@ def _roomy(count: int) -> int:
 
 def init(program: Traced, plan: Plan) -> State:
     """All nodes at the same point."""
-    rows, n = _roomy(plan.slots + 1 + plan.lanes), plan.execution.num_nodes
+    rows = _roomy(plan.slots + 1 + (0 if plan.direct else plan.lanes))
 
-    def begin(leaf: jax.Array) -> jax.Array:
-        return jnp.zeros((rows, *leaf.shape), leaf.dtype).at[plan.initial_slot].set(leaf[None])
+    def copies(tree: Any, count: int) -> Any:
+        return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], count, axis=0), tree)
 
-    # One more rule state, for places that have no row.
-    states = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], n + 1, axis=0), program.rule_state)
-    return State(pool=jax.tree.map(begin, program.params), rule_state=states)
+    return State(pool=copies(program.params, rows), rule_state=copies(program.rule_state, plan.execution.num_nodes + 1))
 
 
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
@@ -102,18 +101,21 @@ def run(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mappi
         def store(which: jax.Array, pool: optax.Params) -> optax.Params:
             return ring.write(pool, lane["store_slot"][which], ring.read(fresh, lane["store_lane"][which]))
 
-        pool = jax.lax.fori_loop(0, lane["stores"], store, jax.tree.map(keep, state.pool, fresh))
-        row = {name: ring.take(column, index) for name, column in chunk["rows"].items()}
-        return _rows(loop, numbers, row, State(pool=pool, rule_state=state.rule_state))
+        pool = state.pool
+        if not loop.direct:
+            pool = jax.lax.fori_loop(0, lane["stores"], store, jax.tree.map(keep, pool, fresh))
+        asking, mixing = (
+            {name: ring.take(column, index) for name, column in chunk[kind].items()} for kind in ("asking", "mixing")
+        )
+        return _rows(loop, numbers, asking, mixing, State(pool=pool, rule_state=state.rule_state), fresh)
 
     return jax.lax.fori_loop(0, chunk["steps"], step, state)
 
 
-def _rows(loop: Loop, numbers: Numbers, row: Mapping[str, jax.Array], state: State) -> State:
+def _rows(loop: Loop, numbers: Numbers, asking: _Columns, mixing: _Columns, state: State, fresh: optax.Updates) -> State:
     """Rows that do not need each other: all read before any writes."""
 
-    def total(name: str) -> optax.Params:
-        slots, weights = row[f"{name}_slot"], row[f"{name}_weight"]  # (R, M)
+    def total(name: str, slots: jax.Array, weights: jax.Array) -> optax.Params:  # both (rows, M)
         if name in loop.plain:  # a product with 1 could be rounded together with the update, unlike plain Optax
             return ring.gather(state.pool, slots[:, 0])
 
@@ -131,23 +133,26 @@ def _rows(loop: Loop, numbers: Numbers, row: Mapping[str, jax.Array], state: Sta
         updates, changed = loop.rule(numbers.rule, pushed, mine, point, extra, point)
         return optax.apply_updates(point, updates), changed
 
-    base, mine = total("mix"), ring.gather(state.rule_state, row["state"])
-    told = {"worker": row["node"], **{name: row[name] for name in ("step", "time", "duration")}}
-    new, changed = jax.vmap(update)(base, total("push"), mine, told)
-    if not loop.always:
-
-        def asked(after: jax.Array, before: jax.Array) -> jax.Array:
-            return jnp.where(row["asks"].reshape(-1, *(1,) * (after.ndim - 1)), after, before)
-
-        new, changed = jax.tree.map(asked, new, base), jax.tree.map(asked, changed, mine)
-
     def write(place: jax.Array, state: State) -> State:
-        return State(
-            pool=ring.write(state.pool, row["write_slot"][place], ring.read(new, place)),
-            rule_state=ring.write(state.rule_state, row["state"][place], ring.read(changed, place)),
-        )
+        # Beyond its end a kind writes its last place once more.
+        asks, mixes = (jnp.minimum(place, len(rows["write_slot"]) - 1) for rows in (asking, mixing))
+        rule_state = ring.write(state.rule_state, asking["node"][asks], ring.read(changed, asks))
+        pool = ring.write(state.pool, asking["write_slot"][asks], ring.read(new, asks))
+        if len(mixing["write_slot"]):
+            pool = ring.write(pool, mixing["write_slot"][mixes], ring.read(mixed, mixes))
+        return State(pool=pool, rule_state=rule_state)
 
-    return jax.lax.fori_loop(0, row["count"], write, state)
+    # Not fused with the update, whose rounding is then that of plain Optax.
+    pushed = (
+        jax.lax.optimization_barrier(fresh) if loop.direct else total("push", asking["push_slot"], asking["push_weight"])
+    )
+    told = {"worker": asking["node"], **{name: asking[name] for name in ("step", "time", "duration")}}
+    mine = ring.gather(state.rule_state, asking["node"])
+    base = total("mix", asking["mix_slot"], asking["mix_weight"])
+    new, changed = jax.vmap(update)(base, pushed, mine, told)
+    mixed = total("mixing", mixing["mix_slot"], mixing["mix_weight"])
+    # One loop for all: with two, XLA would copy the pool, lest the sums be formed too late.
+    return jax.lax.fori_loop(0, jnp.maximum(asking["count"], mixing["count"]), write, state)
 
 
 @functools.partial(jax.jit, static_argnames="metrics")
@@ -178,8 +183,6 @@ def chunk_of(plan: Plan, begin: int, end: int, steps: int) -> dict[str, Any]:
     its_step = plan.step[stored] - begin
     counts: np.ndarray = np.bincount(its_step, minlength=steps).astype(np.int32)
     turn = (its_step, np.arange(len(stored)) - (np.cumsum(counts) - counts)[its_step])
-    rows = np.flatnonzero((plan.applied >= begin) & (plan.applied < end))
-    place = (plan.applied[rows] - begin, plan.place[rows])
 
     def padded(column: np.ndarray, where: tuple[np.ndarray, np.ndarray], width: int, fill: int = 0) -> np.ndarray:
         table = np.full((steps, width, *column.shape[1:]), fill, jax.dtypes.canonicalize_dtype(column.dtype))
@@ -195,44 +198,51 @@ def chunk_of(plan: Plan, begin: int, end: int, steps: int) -> dict[str, Any]:
         "stores": counts,
         "computes": np.bincount(lane[0], minlength=steps) > 0,
     }
-    columns = {
-        "node": execution.node[rows],
-        "step": _calls_before(plan)[rows],
-        "time": execution.time[rows],
-        "duration": (execution.time - execution.start)[rows],
-        "asks": np.diff(execution.push_first)[rows] > 0,
+    due = (plan.applied >= begin) & (plan.applied < end)
+
+    def rows_of(asks: bool, width: int, told: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        rows = np.flatnonzero(due & (execution.asks == asks))
+        rank, place = (np.cumsum(execution.asks == asks) - 1)[rows], (plan.applied[rows] - begin, plan.place[rows])
+        table = {name: padded(column[rows], place, width) for name, column in told.items()}
+        table["count"] = np.bincount(place[0], minlength=steps).astype(np.int32)
+        table["node"] = padded(execution.node[rows], place, width, execution.num_nodes)
+        table["write_slot"] = padded(plan.write_slot[rows], place, width, plan.slots)
+        for name in ("mix", "push")[: 1 + asks]:
+            slots, weights = _terms(plan, name, asks)
+            table[f"{name}_slot"] = padded(slots[rank], place, width, plan.slots)
+            table[f"{name}_weight"] = padded(weights[rank], place, width)
+        return table
+
+    told = {"step": _calls_before(plan), "time": execution.time, "duration": execution.time - execution.start}
+    asking, mixing = rows_of(True, plan.asking, told), rows_of(False, plan.mixing, {})
+    return {
+        "lanes": lanes,
+        "asking": asking,
+        "mixing": mixing,
+        "lane_slot": np.int32(plan.slots + 1),
+        "steps": np.int32(end - begin),
     }
-    table = {name: padded(column, place, plan.width) for name, column in columns.items()}
-    table["write_slot"] = padded(plan.write_slot[rows], place, plan.width, plan.slots)
-    # A row that does not ask leaves the state of its node alone, which another row of the step may be changing.
-    state = np.where(columns["asks"], columns["node"], execution.num_nodes)
-    table["state"] = padded(state.astype(np.int32), place, plan.width, execution.num_nodes)
-    table["count"] = np.bincount(place[0], minlength=steps).astype(np.int32)
-    for name in ("mix", "push"):
-        slots, weights = _terms(plan, name)
-        table[f"{name}_slot"] = padded(slots[rows], place, plan.width, plan.slots)
-        table[f"{name}_weight"] = padded(weights[rows], place, plan.width)
-    return {"lanes": lanes, "rows": table, "lane_slot": np.int32(plan.slots + 1), "steps": np.int32(end - begin)}
 
 
-@functools.lru_cache(maxsize=4)
-def _terms(plan: Plan, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(K, M) slots and weights of the values that each row adds up."""
-    first, weight = getattr(plan.execution, f"{name}_first"), getattr(plan.execution, f"{name}_weight")
-    slot, counts = getattr(plan, f"{name}_slot"), np.diff(first)
-    most = max(int(counts.max(initial=0)), 1)
-    if not len(slot):
-        return np.full((len(counts), 1), plan.slots, np.int32), np.zeros((len(counts), 1), np.float32)
-    which = first[:-1, None] + np.arange(most)
-    inside = np.arange(most) < counts[:, None]
-    which = np.minimum(np.where(inside, which, first[:-1, None]), len(slot) - 1)
-    return np.where(counts[:, None] > 0, slot[which], plan.slots).astype(np.int32), np.where(inside, weight[which], 0)
+@functools.lru_cache(maxsize=8)
+def _terms(plan: Plan, name: str, asks: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, M) slots and weights of the values that the rows of a kind add up; slot S with weight 0 where there is none."""
+    kind = plan.execution.asks == asks
+    first = getattr(plan.execution, f"{name}_first")
+    counts, begins = np.diff(first)[kind], first[:-1][kind]
+    which = begins[:, None] + np.arange(max(int(counts.max(initial=0)), 1))
+    inside = which < (begins + counts)[:, None]
+    slots, weights = np.full(which.shape, plan.slots, np.int32), np.zeros(which.shape)
+    slots[inside] = getattr(plan, f"{name}_slot")[which[inside]]
+    weights[inside] = getattr(plan.execution, f"{name}_weight")[which[inside]]
+    # A term that a row does not have is its first one, which lies where the row reads anyway.
+    return np.where(inside, slots, slots[:, :1]), weights
 
 
 @functools.lru_cache(maxsize=4)
 def _calls_before(plan: Plan) -> np.ndarray:
     """(K,) how often each row's node has asked the rule before."""
-    asks = np.diff(plan.execution.push_first) > 0
+    asks = plan.execution.asks
     order = np.argsort(plan.execution.node, kind="stable")
     counts: np.ndarray = np.cumsum(asks[order]) - asks[order]
     node = plan.execution.node[order]

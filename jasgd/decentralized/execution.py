@@ -89,6 +89,11 @@ class Execution:
         return np.concatenate([[0], np.cumsum(self.job >= 0)])
 
     @functools.cached_property
+    def asks(self) -> np.ndarray:
+        """(K,) bool, whether the row asks the rule."""
+        return np.diff(self.push_first) > 0
+
+    @functools.cached_property
     def current(self) -> np.ndarray:
         """(K,) int32, the replica that the row's node had before the row."""
         before = np.empty(len(self), np.int32)

@@ -1,8 +1,8 @@
 """An execution compiled for the device: which gradients and which rows are computed together, and which slot holds what.
 
-A step computes up to W gradients, then up to R rows that do not need each other. As no vector is ever overwritten, only what
-a row needs decides when it can be computed, not its place in the table. Vectors, and gradients that are needed after their
-step, live in slots that are reused as soon as the last reader is done.
+A step computes up to W gradients, then rows that ask the rule and rows that only mix, none of which needs another. As no
+vector is ever overwritten, only what a row needs decides when it can be computed, not its place in the table. Vectors, and
+gradients that are needed after their step, live in slots that are reused as soon as the last reader is done.
 """
 
 import dataclasses
@@ -23,11 +23,14 @@ class Plan:
 
     Attributes:
       execution: what is computed.
-      lanes, width: W and R.
+      lanes: W.
+      asking, mixing: how many rows a step can have that ask the rule, and that do not.
+      direct: every gradient is only used by its own row, which pushes it as it is. Then that row is computed in the step
+        of its gradient, at the place that is its lane, and no gradient needs a slot.
       steps: number of steps.
-      slots: S; slot S is for what nobody reads, and W more hold the gradients of the step.
+      slots: S; slot S is for what nobody reads, and W more hold the gradients of the step, unless `direct`.
       step, lane: (K,) int32, where the gradient of a row is computed.
-      applied, place: (K,) int32, where the row is computed.
+      applied, place: (K,) int32, where the row is computed, among those of its kind.
       read_slot: (K,) int32, where the vector lies at which a row's gradient is computed.
       store_slot: (K,) int32, where its gradient is kept beyond its step; S if it need not be.
       write_slot: (K,) int32, where the row's vector goes.
@@ -39,7 +42,9 @@ class Plan:
 
     execution: Execution
     lanes: int
-    width: int
+    asking: int
+    mixing: int
+    direct: bool
     steps: int
     slots: int
     step: np.ndarray
@@ -66,8 +71,12 @@ def plan(execution: Execution, lanes: int, records: Sequence[int] = ()) -> Plan:
     """
     n, count = execution.num_nodes, len(execution)
     computes = np.flatnonzero(execution.job >= 0)
-    width = lanes * max(1, round(count / max(len(computes), 1)))
-    step, applied = _assign(execution, lanes, width)
+    others = count - int(execution.asks.sum())
+    per_gradient = 1 / max(len(computes), 1)
+    direct = _is_direct(execution)
+    asking = lanes if direct else lanes * max(1, round((count - others) * per_gradient))
+    mixing = -(-lanes * others // max(len(computes), 1))
+    step, applied = _assign(execution, lanes, asking, mixing)
     steps = int(applied.max()) + 1
     latest = np.maximum.accumulate(applied)
     ends = np.array([latest[rows - 1] + 1 if rows else 0 for rows in records], np.int64)
@@ -91,6 +100,9 @@ def plan(execution: Execution, lanes: int, records: Sequence[int] = ()) -> Plan:
     store_slot = np.full(count, slots, np.int32)
     store_slot[stored] = slot[len(lives) :]
     lane = _ranks(step, computes)
+    place = np.where(
+        execution.asks, _ranks(applied, np.flatnonzero(execution.asks)), _ranks(applied, np.flatnonzero(~execution.asks))
+    )
     gradient = np.where(store_slot < slots, store_slot, slots + 1 + lane)
 
     def slot_of(values: np.ndarray) -> np.ndarray:
@@ -100,13 +112,15 @@ def plan(execution: Execution, lanes: int, records: Sequence[int] = ()) -> Plan:
     return Plan(
         execution=execution,
         lanes=lanes,
-        width=width,
+        asking=asking,
+        mixing=mixing,
+        direct=direct,
         steps=steps,
         slots=slots,
         step=step,
         lane=lane,
         applied=applied,
-        place=_ranks(applied, np.arange(count)),
+        place=place,
         read_slot=vector[np.maximum(execution.read, 0)],
         store_slot=store_slot,
         write_slot=vector[n:],
@@ -126,8 +140,19 @@ def together(execution: Execution) -> int:
       4
     """
     count = len(execution)
-    step = _assign(execution, count, count)[0][execution.job >= 0]
+    step = _assign(execution, count, count, count)[0][execution.job >= 0]
     return max(1, len(step) // max(1, len(np.unique(step))))
+
+
+def _is_direct(execution: Execution) -> bool:
+    """Whether every gradient is only used by its own row, which pushes nothing else."""
+    own = np.flatnonzero(execution.job >= 0)
+    return bool(
+        np.array_equal(own, np.flatnonzero(execution.asks))
+        and np.array_equal(execution.push, -1 - own)
+        and np.all(execution.push_weight == 1)
+        and np.all(execution.mix >= 0)
+    )
 
 
 def _ranks(step: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -161,28 +186,31 @@ class _Steps:
         return step
 
 
-def _assign(execution: Execution, lanes: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _assign(execution: Execution, lanes: int, asking: int, mixing: int) -> tuple[np.ndarray, np.ndarray]:
     """For every row the step of its gradient and the step that computes the row: each the first one possible."""
     n, count = execution.num_nodes, len(execution)
     ready = [0] * (n + count)  # the first step that may use a vector
     asked = [0] * n  # the first step at which a node's rule may be asked again
-    gradients, rows = _Steps(lanes, count), _Steps(width, count)
+    direct, asks = _is_direct(execution), execution.asks.tolist()
+    gradients, rows = _Steps(lanes, count), {True: _Steps(asking, count), False: _Steps(mixing, count)}
     step, applied = [0] * count, [0] * count
     mix, push = execution.mix.tolist(), execution.push.tolist()
     mixes, pushes = execution.mix_first.tolist(), execution.push_first.tolist()
     nodes, reads, jobs = execution.node.tolist(), execution.read.tolist(), execution.job.tolist()
     for k in range(count):
-        first = 0
-        if jobs[k] >= 0:
-            step[k] = first = gradients.take(ready[reads[k]])
+        begin = ready[reads[k]] if jobs[k] >= 0 else 0
+        if jobs[k] >= 0 and not direct:
+            step[k] = begin = gradients.take(begin)
         for value in (*mix[mixes[k] : mixes[k + 1]], *push[pushes[k] : pushes[k + 1]]):
             known = ready[value] if value >= 0 else step[-1 - value]
-            first = max(first, known)
-        asks = pushes[k + 1] > pushes[k]
-        if asks:
-            first = max(first, asked[nodes[k]])
-        applied[k] = rows.take(first)
+            begin = max(begin, known)
+        if asks[k]:
+            begin = max(begin, asked[nodes[k]])
+        if jobs[k] >= 0 and direct:
+            step[k] = applied[k] = gradients.take(begin)
+        else:
+            applied[k] = rows[asks[k]].take(begin)
         ready[n + k] = applied[k] + 1
-        if asks:
+        if asks[k]:
             asked[nodes[k]] = applied[k] + 1
     return np.array(step, np.int64), np.array(applied, np.int64)
