@@ -14,6 +14,7 @@ from jasgd.batch import Shared
 from jasgd.checkpoints import flat, unflat
 from jasgd.plan import Plan, plan
 from jasgd.program import Program
+from jasgd.read_models import window_of
 from jasgd.records import steps_per_chunk
 from jasgd.schedule import Schedule
 
@@ -38,7 +39,8 @@ class Prepared:
     def structure(self) -> tuple[Any, ...]:
         """Runs for which it is equal share a compiled loop."""
         traced = self.program
-        return traced.sample, traced.gradient, traced.rule, traced.extra_args, self.init, self.rule_init, self.metrics
+        programs = traced.sample, traced.gradient, traced.rule, self.init, self.rule_init, self.metrics
+        return *programs, traced.extra_args, traced.read_model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +81,13 @@ class Group:
             steps_per_chunk(self.program, run.schedule, lanes, run.versions) for run in schedules.values()
         )
         self._plans = {
-            name: plan(run.schedule, lanes, chunk_steps=self.chunk_steps, record_versions=run.versions)
+            name: plan(
+                run.schedule,
+                lanes,
+                chunk_steps=self.chunk_steps,
+                record_versions=run.versions,
+                window=window_of(self.program.read_model, int(run.schedule.delay.max())),
+            )
             for name, run in schedules.items()
         }
         plans = list(self._plans.values())
@@ -143,7 +151,8 @@ class Group:
         """Device memory of one run: ring, lanes, parameters and rule state, twice where they are exchanged."""
         snapshot = engine.tree_bytes(self.program.params)
         ring = self.rows * snapshot * (2 if self.program.sends else 1)
-        lanes = self.lanes * (2 * snapshot + self.program.batch_bytes)
+        window = max(p.window for p in self._plans.values())
+        lanes = self.lanes * ((2 + window) * snapshot + self.program.batch_bytes)
         return ring + lanes + 4 * snapshot + 2 * engine.tree_bytes(self.program.rule_state)
 
 
@@ -153,6 +162,7 @@ def _common_loop(loops: Sequence[engine.Loop], plans: Sequence[Plan]) -> engine.
         gathers=any(loop.gathers for loop in loops),
         weighted=any(loop.weighted for loop in loops),
         padded=len({p.steps for p in plans}) > 1,
+        read_model=next((loop.read_model for loop in loops if loop.read_model is not None), None),
     )
 
 

@@ -30,6 +30,7 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
 
     Per lane (blocks, block, W): ``worker``, ``job`` and, of several lanes, ``read_slot``. Per delivery (rows,):
     ``write_slot``, ``weight``, ``apply``, what the rule asks for, and ``read_slot`` of one lane or ``lane`` of several.
+    With a read model also ``delay`` and ``seen_slots`` (rows, 1 + window), per delivery of one lane, per lane of several.
     Per step (blocks * block + 1,): ``first``, the rows applied before it. If gradients wait, per step also which lanes
     are stored where, and whether all its rows are ``fresh``; per row ``fresh`` and ``waiting_slot``.
     """
@@ -41,13 +42,16 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     step, lane = plan.step[computed] - begin, plan.lane[computed]
 
     def per_lane(column: np.ndarray, where: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        padded = np.zeros((steps, width), np.int32)
+        padded = np.zeros((steps, width, *column.shape[1:]), np.int32)
         padded[where] = column
-        return padded.reshape(*blocks, width)
+        return padded.reshape(*blocks, *padded.shape[1:])
 
     lanes = {name: per_lane(getattr(schedule, name)[computed], (step, lane)) for name in ("worker", "job")}
     if width > 1:
         lanes["read_slot"] = per_lane(plan.read_slot[computed], (step, lane))
+        if loop.read_model is not None:
+            lanes["seen_slots"] = per_lane(plan.seen_slots(computed), (step, lane))
+            lanes["delay"] = per_lane(schedule.delay[computed], (step, lane))
     rows = slice(int(plan.first[begin]), int(plan.first[end]))
     fresh = plan.gradient_slot[rows] < 0
     if loop.stores:
@@ -75,6 +79,8 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
     if width == 1:
         needed["read_slot"] = plan.read_slot[rows]
+        if loop.read_model is not None:
+            needed |= {"seen_slots": plan.seen_slots(rows), "delay": schedule.delay[rows]}
     else:
         needed["lane"] = plan.lane[rows]
     if loop.stores:
@@ -98,11 +104,14 @@ def stacked_chunks(loop: "Loop", plans: Sequence[Plan], index: int, rows: int) -
     """
     chunks = [chunk_arrays(loop, plan, index) for plan in plans]
     most = max(int(chunk["steps"]) for chunk in chunks)
+    window = max(plan.window for plan in plans)
     for chunk, plan in zip(chunks, plans, strict=True):
         columns = chunk["rows"]
         real = np.arange(len(columns["write_slot"])) < chunk["steps"]
         nobody = columns["write_slot"] == ring_rows(plan) - 1
         columns["write_slot"] = np.where(real & ~nobody, columns["write_slot"], rows - 1).astype(np.int32)
+        if loop.read_model is not None:
+            columns["seen_slots"] = np.pad(columns["seen_slots"], [(0, 0), (0, window - plan.window)], mode="edge")
         if loop.padded:
             columns["real"] = real
         if loop.gathers:
@@ -114,6 +123,6 @@ def stacked_chunks(loop: "Loop", plans: Sequence[Plan], index: int, rows: int) -
 
 def _padded(column: np.ndarray, length: int) -> np.ndarray:
     narrow = column.astype(np.int32) if column.dtype.kind == "i" else column
-    padded = np.zeros(length, jax.dtypes.canonicalize_dtype(narrow.dtype))
+    padded = np.zeros((length, *column.shape[1:]), jax.dtypes.canonicalize_dtype(narrow.dtype))
     padded[: len(column)] = narrow
     return padded

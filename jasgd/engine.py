@@ -23,6 +23,7 @@ from jasgd.keys import job_key
 from jasgd.layout import Layout
 from jasgd.plan import Plan
 from jasgd.program import Program
+from jasgd.read_models import ReadModel, read_key
 from jasgd.rules._rows import sum_dtype
 from jasgd.rules.sent import sent_params
 from jasgd.traced import Numbers, Traced, traced, tree_bytes, with_rule
@@ -57,6 +58,7 @@ class Loop:
       whole_rounds: every step is one server step.
       common_point: and all its gradients are taken at the server's current point.
       padded: some rows are no deliveries: other runs of the same batch are longer.
+      read_model: what a worker reads, if not one version.
       layout: how lanes and parameters lie on several devices.
     """
 
@@ -72,6 +74,7 @@ class Loop:
     whole_rounds: bool
     common_point: bool
     padded: bool = False
+    read_model: ReadModel | None = None
     layout: Layout | None = None
 
 
@@ -129,6 +132,7 @@ def loop_of(
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
+        read_model=program.read_model if plan.window else None,
         layout=layout,
     )
 
@@ -181,7 +185,9 @@ def _sample(loop: Loop, numbers: Numbers, key: jax.Array, worker: jax.Array, job
     """Batches of all lanes of a block; leaves (block, W, ...). A job's randomness is (key, worker, job)."""
 
     def one(worker: jax.Array, job: jax.Array) -> Any:
-        return loop.sample(numbers.sample, job_key(key, worker, job), worker)
+        mine = job_key(key, worker, job)
+        batch = loop.sample(numbers.sample, mine, worker)
+        return batch if loop.read_model is None else (batch, read_key(mine))
 
     flat = jax.vmap(one)(worker.ravel(), job.ravel())
     flat = jax.lax.optimization_barrier(flat)  # XLA on CPU would draw the numbers again wherever they are used
@@ -193,14 +199,30 @@ def _computed_at(state: State) -> optax.Params:
     return state.ring if state.sent is None else state.sent
 
 
+def _read(loop: Loop, state: State, at: Mapping[str, jax.Array], batch: Any) -> tuple[optax.Params, Any]:
+    """The point at which a job computes, and its batch."""
+    if loop.read_model is None:
+        return ring.read(_computed_at(state), at["read_slot"]), batch
+    batch, key = batch
+    return loop.read_model.form(key, ring.gather(_computed_at(state), at["seen_slots"]), at["delay"]), batch
+
+
+def _read_all(loop: Loop, state: State, lane: Mapping[str, jax.Array], batch: Any) -> tuple[optax.Params, Any]:
+    """The same for all lanes."""
+    if loop.read_model is None:
+        return ring.gather(_computed_at(state), lane["read_slot"]), batch
+    at = {name: lane[name] for name in ("seen_slots", "delay")}
+    return jax.vmap(functools.partial(_read, loop, state))(at, batch)
+
+
 def _row(rows: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array]:
     return {name: ring.take(column, index) for name, column in rows.items()}
 
 
 def _single(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], batch: Any) -> State:
     """One lane: step k computes and delivers the k-th gradient."""
-    snapshot = ring.read(_computed_at(state), row["read_slot"])
-    gradient = loop.gradient(numbers.gradient, snapshot, jax.tree.map(lambda leaf: leaf[0], batch))
+    snapshot, batch = _read(loop, state, row, jax.tree.map(lambda leaf: leaf[0], batch))
+    gradient = loop.gradient(numbers.gradient, snapshot, batch)
     new = _deliver(loop, numbers, state, row, gradient, snapshot)
     if not loop.padded:
         return new
@@ -218,7 +240,7 @@ def _lanes(
     loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Array, end: jax.Array, lane: Any, batch: Any
 ) -> State:
     """W gradients at once, then all deliveries that are ready, one after the other."""
-    snapshots = ring.gather(_computed_at(state), lane["read_slot"])
+    snapshots, batch = _read_all(loop, state, lane, batch)
     if loop.layout is not None:
         snapshots, batch = loop.layout.of_params(snapshots, stacked=1, over_lanes=True), loop.layout.over_lanes(batch)
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
@@ -256,7 +278,7 @@ def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Arr
     if loop.common_point:  # one point for all lanes: many small products become one large one
         gradients = jax.vmap(gradient_at, in_axes=(None, 0))(state.params, batch)
     else:
-        gradients = jax.vmap(gradient_at)(ring.gather(_computed_at(state), lane["read_slot"]), batch)
+        gradients = jax.vmap(gradient_at)(*_read_all(loop, state, lane, batch))
     if loop.layout is not None:
         gradients = loop.layout.of_params(gradients, stacked=1, over_lanes=True)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)

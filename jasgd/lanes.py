@@ -41,7 +41,7 @@ def choose_lanes(program: engine.Traced, schedule: Schedule, *, room: int) -> in
       W. Rounds in which all gradients are computed at once get one lane per gradient where that fits; everything else the
       fastest of a few widths, if the simulation is long enough to make the measurement worth it.
     """
-    if program.needs_stale_params:
+    if program.needs_stale_params or program.read_model is not None:
         return 1
     rounds = gradients_per_round(schedule)
     if 1 < rounds <= room:

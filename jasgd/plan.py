@@ -34,6 +34,8 @@ class Plan:
       read_slot: (K,) int32, where its snapshot lies.
       gradient_slot: (K,) int32, where its gradient waits; -1 if it is applied in the step that computes it.
       write_slot: (K,) int32, where the version that it makes is kept; S if nobody reads it.
+      window: so many versions after the one that a delivery reads are kept for it, up to the one just before its use.
+      version_slot: (updates + 1,) int32, where each version lies while it is kept.
       record_versions: (R,) versions whose parameters are wanted.
       record_slots: (R,) int32, where they lie at the end of the chunk that makes them.
     """
@@ -50,6 +52,8 @@ class Plan:
     read_slot: np.ndarray
     gradient_slot: np.ndarray
     write_slot: np.ndarray
+    window: int
+    version_slot: np.ndarray
     record_versions: np.ndarray
     record_slots: np.ndarray
 
@@ -64,6 +68,11 @@ class Plan:
     def computed_between(self, begin: int, end: int) -> np.ndarray:
         """The deliveries whose gradients the steps ``begin`` to ``end - 1`` compute, step by step."""
         return self._by_step[self._computed_before[begin] : self._computed_before[end]]
+
+    def seen_slots(self, deliveries: np.ndarray | slice) -> np.ndarray:
+        """(D, 1 + window) where the versions lie that a read may see; the last one is repeated."""
+        read, newest = self.schedule.read[deliveries, None], self.schedule.version[deliveries, None]
+        return self.version_slot[np.minimum(read + np.arange(self.window + 1), newest)]
 
     @property
     def chunks(self) -> int:
@@ -100,7 +109,12 @@ class Plan:
 
 
 def plan(
-    schedule: Schedule, lanes: int, *, chunk_steps: int | None = None, record_versions: np.ndarray | None = None
+    schedule: Schedule,
+    lanes: int,
+    *,
+    chunk_steps: int | None = None,
+    record_versions: np.ndarray | None = None,
+    window: int = 0,
 ) -> Plan:
     """Compile a schedule for ``lanes`` gradients at a time.
 
@@ -109,6 +123,7 @@ def plan(
       lanes: W.
       chunk_steps: steps per call of the compiled loop; by default all.
       record_versions: increasing versions to keep until the end of the chunk that makes them.
+      window: how many versions after the one that it reads a delivery also needs.
 
     Example:
       >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(8), 64)
@@ -120,7 +135,8 @@ def plan(
     if not len(schedule):
         raise ValueError("the schedule is empty; there is nothing to compute.")
     records = np.asarray([] if record_versions is None else record_versions, np.int64)
-    step, applied = assign_lanes(schedule, lanes)
+    window = min(window, int(schedule.delay.max()))  # beyond that there is nothing to see
+    step, applied = assign_lanes(schedule, lanes, window)
     steps = int(applied[-1]) + 1
     chunk_steps = chunk_steps or steps
     first = np.searchsorted(applied, np.arange(steps + 1), side="left")
@@ -136,15 +152,18 @@ def plan(
         applied=applied,
         lane=lane,
         first=first,
+        window=window,
         record_versions=records,
-        **_assign_slots(schedule, step, applied, first, chunk_steps, records),
+        **_assign_slots(schedule, step, applied, first, chunk_steps, records, window),
     )
     _validate(result)
     return result
 
 
-def assign_lanes(schedule: Schedule, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+def assign_lanes(schedule: Schedule, lanes: int, window: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """For every delivery the step that computes it and the step that applies it, at most ``2 * lanes`` per step.
+
+    With a window, a delivery waits for the last version that it may see.
 
     Example:
       >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 6)
@@ -162,8 +181,9 @@ def assign_lanes(schedule: Schedule, lanes: int) -> tuple[np.ndarray, np.ndarray
     link = list(range(1, count + 2))
     step, applied = [0] * count, [0] * count
     now = in_step = version = 0
-    for k, (read, apply) in enumerate(zip(schedule.read.tolist(), schedule.apply.tolist(), strict=True)):
-        s = made[read]
+    newest = np.minimum(schedule.read + window, schedule.version).tolist()
+    for k, (last, apply) in enumerate(zip(newest, schedule.apply.tolist(), strict=True)):
+        s = made[last]
         while taken[s] == lanes:
             nearer = link[s]
             if taken[nearer] == lanes:
@@ -191,6 +211,7 @@ def _assign_slots(
     first: np.ndarray,
     chunk_steps: int,
     records: np.ndarray,
+    window: int,
 ) -> dict[str, Any]:
     """Give every snapshot and every waiting gradient a slot for as long as it lives.
 
@@ -203,7 +224,8 @@ def _assign_slots(
     # Lives of versions: from the delivery that makes them to the step of their last reader, or the end of the chunk.
     born = np.concatenate([[-1], at_delivery[schedule.apply]])
     dies = np.full(updates + 1, -1, np.int64)
-    np.maximum.at(dies, schedule.read, at_step[step])
+    for later in range(window + 1):
+        np.maximum.at(dies, np.minimum(schedule.read + later, schedule.version), at_step[step])
     if len(records):
         made = np.concatenate([[-1], applied[schedule.apply]])[records]
         chunk_end = (made // chunk_steps + 1) * chunk_steps
@@ -227,6 +249,7 @@ def _assign_slots(
         "write_slot": np.where(schedule.apply, version_slot[schedule.version + 1], slots).astype(np.int32)
         if updates
         else np.full(count, slots, np.int32),
+        "version_slot": version_slot,
         "record_slots": version_slot[records],
     }
 
@@ -277,6 +300,9 @@ def _validate(plan: Plan) -> None:
         return what[order][np.searchsorted(written, slot.astype(np.int64) * span + time + 1, side="right") - 1]
 
     right = np.array_equal(holds(plan.read_slot, 2 * at_step[plan.step]), schedule.read)
+    for later, slots in enumerate(plan.seen_slots(slice(None)).T):
+        seen = np.minimum(schedule.read + later, schedule.version)
+        right &= np.array_equal(holds(slots, 2 * at_step[plan.step]), seen)
     right &= np.array_equal(holds(plan.gradient_slot[waits], 2 * at_delivery[waits]), -1 - np.flatnonzero(waits))
     chunk_end = np.minimum((plan.record_chunks + 1) * plan.chunk_steps, len(plan.first) - 1)
     right &= np.array_equal(holds(plan.record_slots, 2 * at_step[chunk_end]), plan.record_versions)

@@ -16,6 +16,7 @@ import optax
 from jasgd.extra_args import trace_rule
 from jasgd.fleet import Fleet
 from jasgd.problems.problem import Problem
+from jasgd.read_models import read_key
 from jasgd.rules.sent import sent_params
 from jasgd.schedule import Schedule
 
@@ -177,10 +178,20 @@ class _Server:
         key = jax.random.fold_in(jax.random.fold_in(self.key, worker), job)
         return self.problem.gradient(point, self.problem.sample(key, worker))
 
+    def _read(self, worker: int, job: int, read: int) -> Any:
+        """What the worker sees: version ``read``, or a mixture of all versions since."""
+        delay = self.version - read
+        if self.problem.read_model is None or not delay:
+            return self.sent[read]
+        key = read_key(jax.random.fold_in(jax.random.fold_in(self.key, worker), job))
+        versions = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self.sent[read:])
+        return self.problem.read_model.form(key, versions, jnp.int32(delay))
+
     def use(
         self, worker: int, job: int, read: int, *, start: float, now: float, weight: float = 1.0, apply: bool = True
     ) -> None:
-        gradient = self.gradient(self.sent[read], jnp.int32(worker), jnp.int32(job))
+        point = self._read(worker, job, read)
+        gradient = self.gradient(point, jnp.int32(worker), jnp.int32(job))
         if not self.sees_every_row:
             # Sums are taken in single precision at least, and rounded once.
             summed = jax.tree.map(lambda g: weight * g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
@@ -200,7 +211,7 @@ class _Server:
             duration=jnp.asarray(now - start),
             time=jnp.asarray(now),
             apply=jnp.asarray(apply),
-            stale_params=self.sent[read],
+            stale_params=point,
         )
         if apply:
             self.points.append(optax.apply_updates(self.points[-1], updates))

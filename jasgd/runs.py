@@ -159,4 +159,5 @@ def groups_of(runs: Sequence[Run], devices: Sequence[jax.Device]) -> list[Group]
 def _lanes(run: Run) -> int:
     """Gradients of one run that are computed together: those of a round; else the runs themselves fill the device."""
     rounds = gradients_per_round(run.schedule)
-    return rounds if rounds > 1 and not run.prepared.program.needs_stale_params else 1
+    program = run.prepared.program
+    return rounds if rounds > 1 and not program.needs_stale_params and program.read_model is None else 1

@@ -25,6 +25,7 @@ from jasgd.plan import plan
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.progress import progress_bar
+from jasgd.read_models import window_of
 from jasgd.recorder import Recorder
 from jasgd.records import record_points, steps_per_chunk
 from jasgd.results import provenance, to_dataset
@@ -133,7 +134,8 @@ def simulate(
     distinct = np.unique(versions)
     checkpoints, saved = None, None
     if resume is not None:
-        described = (program.sample, program.gradient, program.rule, metrics, program.extra_args)
+        programs = (program.sample, program.gradient, program.rule, metrics)
+        described = (*programs, program.extra_args, repr(program.read_model))
         numbers = (program.numbers.sample, program.numbers.gradient, program.numbers.rule, metric_numbers)
         start = jax.tree.leaves((params, program.rule_state))
         identity = fingerprint(*described, *numbers, start, schedule, jobs_key, distinct)
@@ -146,7 +148,8 @@ def simulate(
     else:
         lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
         chunk_steps = steps_per_chunk(program, schedule, lanes, distinct)
-    compiled = plan(schedule, lanes, chunk_steps=chunk_steps, record_versions=distinct)
+    window = window_of(program.read_model, int(schedule.delay.max()))
+    compiled = plan(schedule, lanes, chunk_steps=chunk_steps, record_versions=distinct, window=window)
     refuse_if_too_large(program, compiled, layout)
     loop = engine.loop_of(program, compiled, layout=layout)
     recorder = Recorder(metrics, metric_numbers, compiled)

@@ -129,6 +129,7 @@ def _fingerprints(runs: Sequence[Run], key: jax.Array) -> list[str]:
             once(prepared.program.sample, prepared.program.sample, numbers.sample),
             once(prepared.program.gradient, prepared.program.gradient, numbers.gradient),
             once(prepared.program.rule, prepared.program.rule, numbers.rule, prepared.program.extra_args),
+            repr(prepared.program.read_model),
             once(prepared.init, prepared.init, prepared.init_numbers["params"]),
             once(prepared.rule_init, prepared.rule_init, prepared.init_numbers["rule_state"]),
             once(prepared.metrics, prepared.metrics, prepared.metric_numbers),

@@ -11,6 +11,7 @@ import optax
 from jasgd.extra_args import EXTRA_ARGS, trace_rule
 from jasgd.problems.problem import Problem
 from jasgd.program import Program, trace
+from jasgd.read_models import ReadModel
 from jasgd.rules.sent import sent_offset
 
 
@@ -34,6 +35,7 @@ class Traced:
     extra_args: tuple[str, ...]
     needs_stale_params: bool
     sends: bool
+    read_model: ReadModel | None
     numbers: Numbers
     params: optax.Params
     rule_state: optax.OptState
@@ -64,6 +66,7 @@ def traced(
         extra_args=tuple(name for name in EXTRA_ARGS if name in asked),
         needs_stale_params="stale_params" in asked,
         sends=sent_offset(rule_state) is not None,
+        read_model=problem.read_model,
         numbers=Numbers(sample=sample_numbers, gradient=gradient_numbers, rule=rule_numbers),
         params=params,
         rule_state=rule_state,

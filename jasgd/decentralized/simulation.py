@@ -179,6 +179,8 @@ def _check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> Non
     execution.verify()
     if problem.message_bytes is not None:
         raise ValueError(f"messages between replicas are whole, but those of {problem.name} are compressed.")
+    if problem.read_model is not None:
+        raise ValueError(f"without a server nobody writes while a node reads, but {problem.name} has a read model.")
     if problem.num_workers is not None and execution.num_nodes > problem.num_workers:
         raise ValueError(
             f"the execution has {execution.num_nodes} nodes but the problem has data for {problem.num_workers}; "

@@ -2,6 +2,7 @@
 
 from jasgd.oracles.compressed import compressed
 from jasgd.oracles.gradient import gradient
+from jasgd.oracles.inconsistent import inconsistent
 from jasgd.oracles.oracle import Oracle
 
-__all__ = ["Oracle", "compressed", "gradient"]
+__all__ = ["Oracle", "compressed", "gradient", "inconsistent"]

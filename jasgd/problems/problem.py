@@ -8,6 +8,8 @@ import jax
 import optax
 from numpy.typing import ArrayLike
 
+from jasgd.read_models import ReadModel
+
 Batch = Any
 Metrics = Mapping[str, jax.Array]
 
@@ -31,6 +33,7 @@ class Problem:
       job_gradients, job_messages: gradients that a job computes and messages that it sends, a number or one per worker, as
         an oracle (:mod:`jasgd.oracles`) makes them; None: one.
       message_bytes: ``message_bytes(params)``, bytes of one message; by default those of a gradient.
+      read_model: what a worker reads (:mod:`jasgd.read_models`), where an oracle says so; None: one version.
 
     Example:
       >>> problem = jasgd.Problem(
@@ -53,6 +56,7 @@ class Problem:
     job_gradients: ArrayLike | None = None
     job_messages: ArrayLike | None = None
     message_bytes: Callable[[optax.Params], float] | None = None
+    read_model: ReadModel | None = None
 
     def __post_init__(self) -> None:
         if self.gradient is None:

@@ -1,0 +1,37 @@
+"""What a worker computes at a point that it read while others wrote."""
+
+import dataclasses
+
+from jasgd.oracles.oracle import Oracle
+from jasgd.problems.problem import Problem
+from jasgd.read_models import Coordinates, ReadModel, Updates
+
+
+def inconsistent(oracle: Oracle, read_model: ReadModel) -> Oracle:
+    """The same oracle, at what a read sees that is not of one version.
+
+    Such a read sees versions up to the one just before its use, so one gradient of a run can be computed at a time: compute
+    many runs together (:func:`jasgd.sweep`). All versions that it may see are kept, and read.
+
+    Args:
+      oracle: what is computed, e.g. :func:`jasgd.oracles.gradient`.
+      read_model: what is seen, e.g. :class:`jasgd.read_models.Coordinates`.
+
+    Example:
+      >>> oracle = jasgd.oracles.inconsistent(jasgd.oracles.gradient(), jasgd.read_models.Coordinates())
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 20)
+      >>> problem = jasgd.problems.quadratic(10)
+      >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, oracle=oracle, key=jax.random.key(0))
+    """
+    if not isinstance(oracle, Oracle):
+        raise TypeError(f"`oracle` must be a jasgd.oracles.Oracle such as jasgd.oracles.gradient(), got {oracle!r}.")
+    if not isinstance(read_model, Updates | Coordinates):
+        raise TypeError(f"`read_model` must be one of jasgd.read_models, e.g. Coordinates(), got {read_model!r}.")
+
+    def transform(problem: Problem) -> Problem:
+        inner = oracle.of(problem)
+        if inner.read_model is not None:
+            raise ValueError(f"{inner.name} has a read model already; give one.")
+        return dataclasses.replace(inner, read_model=read_model)
+
+    return Oracle(transform=transform, name=f"{read_model} {oracle.name}")
