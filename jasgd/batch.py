@@ -92,7 +92,7 @@ def over_runs(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
         return PartitionSpec(AXIS)
 
     def one(*arguments: Any) -> Any:
-        return function(*map(_whole, arguments))
+        return function(*map(whole, arguments))
 
     def local(*arguments: Any) -> Any:
         runs, seeds = _length([a for a in arguments if not isinstance(a, PerSeed | Shared)]), 1
@@ -110,7 +110,7 @@ def over_runs(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
     return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)(*arguments)
 
 
-def _whole(argument: Any) -> Any:
+def whole(argument: Any) -> Any:
     """What the function sees of an argument from which the run axis has been taken."""
     if isinstance(argument, PerSeed):
         return argument.tree

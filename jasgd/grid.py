@@ -116,3 +116,21 @@ def require_used(grid: Grid, makers: Mapping[str, Callable[..., Any] | Any]) -> 
             functions = ", ".join(f"`{n}` takes {', '.join(sorted(asked))}" for n, asked in known.items())
             takers = functions or "Give `rule` as a function of it, such as optax.sgd."
             raise ValueError(f"no function takes {name!r} of the grid{hint} {takers}")
+
+
+def seeds_of(seeds: int | Sequence[int]) -> list[int]:
+    """So many seeds from 0 on, or those that are listed.
+
+    Example:
+      >>> seeds_of(3), seeds_of([7, 1])
+      ([0, 1, 2], [7, 1])
+    """
+    listed = [seeds] if isinstance(seeds, int | np.integer) else [] if isinstance(seeds, str) else list(np.atleast_1d(seeds))
+    whole = all(isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_) for seed in listed)
+    if whole and isinstance(seeds, int | np.integer):
+        listed = list(range(seeds))
+    if not whole or not listed or len(set(listed)) < len(listed) or min(listed) < 0 or max(listed) >= 2**32:
+        raise ValueError(
+            f"`seeds` must be a positive number of seeds, or different whole numbers below 2^32, got {seeds!r}."
+        )
+    return list(map(int, listed))

@@ -16,7 +16,7 @@ import optax
 
 from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
-from jasgd.grid import Grid, Point, Value, grid_of, require_used
+from jasgd.grid import Grid, Point, Value, grid_of, require_used, seeds_of
 from jasgd.labelled import Found, sweep_dataset
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
@@ -175,7 +175,7 @@ def plan_sweep(
 ) -> PlannedSweep:
     """Everything that can go wrong before something is computed; arguments as those of :func:`sweep`."""
     labels()  # needed at the end; better missed at the beginning
-    points, seed_list = grid_of(grid), _seeds(seeds)
+    points, seed_list = grid_of(grid), seeds_of(seeds)
     require_used(points, {"problem": problem, "rule": rule, "schedule": schedule, "oracle": oracle})
     devices = list(jax.local_devices() if devices is None else devices)
     if not devices:
@@ -267,15 +267,3 @@ def _width(
     if store is not None:
         store.remember(group, width)
     return width
-
-
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    listed = [seeds] if isinstance(seeds, int | np.integer) else [] if isinstance(seeds, str) else list(np.atleast_1d(seeds))
-    whole = all(isinstance(seed, int | np.integer) and not isinstance(seed, bool | np.bool_) for seed in listed)
-    if whole and isinstance(seeds, int | np.integer):
-        listed = list(range(seeds))
-    if not whole or not listed or len(set(listed)) < len(listed) or min(listed) < 0 or max(listed) >= 2**32:
-        raise ValueError(
-            f"`seeds` must be a positive number of seeds, or different whole numbers below 2^32, got {seeds!r}."
-        )
-    return list(map(int, listed))

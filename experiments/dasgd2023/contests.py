@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 import optax
 
 import jasgd
 from experiments.contest import attributes
 from experiments.dasgd2023.settings import KEY
-from jasgd.decentralized import Execution, simulate
+from jasgd.decentralized import Execution, sweep
 
 if TYPE_CHECKING:
     import xarray
@@ -33,36 +32,16 @@ def contest(
     """
     import xarray
 
-    parts, infos = [], []
+    parts = []
     for name, (execution, rates) in contestants.items():
-        rows = []
-        for rate in rates:
-            runs = [
-                simulate(problem, optax.sgd(rate), execution, key=jax.random.fold_in(KEY, seed), times=times)
-                for seed in range(seeds)
-            ]
-            rows.append(xarray.concat([_padded(run.history, times) for run in runs], "seed"))
-            infos += [run.to_dataset().assign_attrs(gradients=str(int(execution.gradients[-1]))) for run in runs]
-        parts.append(xarray.concat(rows, "learning_rate").assign_coords(learning_rate=list(rates)))
+        grid = {"learning_rate": list(rates)}
+        found = sweep(problem, optax.sgd, execution, grid=grid, seeds=seeds, key=KEY, times=times)
+        parts.append(found.isel(time=slice(len(times) + 1)))  # each execution also has a record at its own end
         print(f"{name}: done", flush=True)
-    found = xarray.concat(parts, "algorithm", join="outer").assign_coords(algorithm=list(contestants))
-    return found.assign_coords(seed=np.arange(seeds)).assign_attrs(attributes(infos))
+    together = xarray.concat(parts, "algorithm", join="outer", combine_attrs="drop")
+    return together.assign_coords(algorithm=list(contestants)).assign_attrs(attributes(parts))
 
 
 def gradients_in(seconds: float, speeds: np.ndarray) -> int:
     """Gradients that nodes which never wait need at most to be busy for so long."""
     return int(np.sum(np.ceil(seconds / speeds))) + len(speeds)
-
-
-def _padded(history: Mapping[str, np.ndarray], times: np.ndarray) -> "xarray.Dataset":
-    """Records at time 0 and the wanted times; missing after a divergence."""
-    import xarray
-
-    size = len(times) + 1
-    columns = {}
-    for name, values in history.items():
-        if name != "time":
-            column = np.full(size, np.nan)
-            column[: len(values[:size])] = values[:size]
-            columns[name] = ("time", column)
-    return xarray.Dataset(columns, {"time": [0.0, *times]})

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from jasgd import ring
+from jasgd.batch import Shared, whole
 from jasgd.decentralized.plan import Plan
 from jasgd.extra_args import EXTRA_ARGS
 from jasgd.keys import job_key
@@ -79,6 +80,20 @@ def init(program: Traced, plan: Plan) -> State:
 @functools.partial(jax.jit, static_argnames="loop", donate_argnames="state")
 def run(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapping[str, Any]) -> State:
     """Compute some steps."""
+    return _steps(loop, numbers, key, state, chunk)
+
+
+@functools.partial(jax.jit, static_argnames="loop", donate_argnames="states")
+def run_many(loop: Loop, numbers: Shared, keys: jax.Array, states: State, chunk: Mapping[str, Any]) -> State:
+    """The same steps of several runs, whose keys and states have an axis in front."""
+
+    def one(numbers: Shared, key: jax.Array, state: State) -> State:
+        return _steps(loop, whole(numbers), key, state, chunk)
+
+    return jax.vmap(one, in_axes=(Shared(same=None, own=0), 0, 0))(numbers, keys, states)
+
+
+def _steps(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk: Mapping[str, Any]) -> State:
 
     def gradient(worker: jax.Array, job: jax.Array, point: optax.Params) -> optax.Updates:
         batch = loop.sample(numbers.sample, job_key(key, worker, job), worker)
@@ -153,6 +168,18 @@ def _rows(loop: Loop, numbers: Numbers, asking: _Columns, mixing: _Columns, stat
     mixed = total("mixing", mixing["mix_slot"], mixing["mix_weight"])
     # One loop for all: with two, XLA would copy the pool, lest the sums be formed too late.
     return jax.lax.fori_loop(0, jnp.maximum(asking["count"], mixing["count"]), write, state)
+
+
+@functools.partial(jax.jit, static_argnames="metrics")
+def measure_many(
+    metrics: Program, numbers: Shared, pools: optax.Params, slots: jax.Array
+) -> tuple[Mapping[str, jax.Array], jax.Array]:
+    """What :func:`measure` finds, of several runs."""
+
+    def one(numbers: Shared, pool: optax.Params) -> tuple[Mapping[str, jax.Array], jax.Array]:
+        return measure(metrics, whole(numbers), pool, slots)
+
+    return jax.vmap(one, in_axes=(Shared(same=None, own=0), 0))(numbers, pools)
 
 
 @functools.partial(jax.jit, static_argnames="metrics")

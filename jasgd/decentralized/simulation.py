@@ -20,7 +20,7 @@ from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.results import provenance, to_dataset
 from jasgd.simulation import check_metrics, check_params
-from jasgd.traced import traced, tree_bytes
+from jasgd.traced import Traced, traced, tree_bytes
 
 if TYPE_CHECKING:
     import xarray
@@ -98,26 +98,17 @@ def simulate(
       array([  0,  50, 100])
     """
     began = time.perf_counter()
-    _check(problem, rule, execution, key, lanes)
+    check(problem, rule, execution, key, lanes)
     init_key, jobs_key = split_key(key)
     params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
-    check_params(params)
-    check_metrics(problem, params)
-    if "consensus" in jax.eval_shape(problem.metrics, params):
-        raise ValueError("`problem.metrics` must not have a `consensus`: that is the distance of the replicas here.")
-    program = traced(problem, rule, params, jobs_key)
-    asked = sorted({"delay", "apply"} & set(program.extra_args)) + ["stale_params"] * program.needs_stale_params
-    if asked or program.sends:
-        raise ValueError(f"without a server a rule cannot ask for {', '.join(asked) or 'another point to send'}.")
+    program = program_of(problem, rule, params, jobs_key)
     metrics, metric_numbers = trace(problem.metrics, params)
-    rows, record_times = _records(execution, every, times)
+    rows, record_times = records_of(execution, every, times)
     marks = sorted(set(rows))
     lanes = min(32, together(execution)) if lanes is None else int(lanes)
     compiled = plan(execution, lanes, marks)
     loop, state = engine.loop_of(program, compiled), engine.init(program, compiled)
-    chunks = _chunks(compiled)
-    longest = max(end - begin for begin, end in chunks)
-    steps = 1 << (longest - 1).bit_length()  # so that similar executions share a program
+    chunks, steps = chunks_of(compiled)
     found: dict[int, dict[str, Any]] = {}
     diverged = False
     for begin, end in [(0, 0), *chunks]:
@@ -136,8 +127,8 @@ def simulate(
         "version": execution.gradients[at],
         "time": end_time[at] if record_times is None else record_times[kept],
         **{name: np.array([found[row][name] for row in at.tolist()]) for name in found[int(at[0])]},
-        "uploaded_bytes": _up_to(execution.messages, at) * float(tree_bytes(params)),
-        "wire_seconds": _up_to(execution.wire_seconds, at),
+        "uploaded_bytes": up_to(execution.messages, at) * float(tree_bytes(params)),
+        "wire_seconds": up_to(execution.wire_seconds, at),
     }
     last = int(at[-1])
     message = f"finished after {int(execution.gradients[-1])} gradients."
@@ -165,7 +156,21 @@ def simulate(
     )
 
 
-def _check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None:
+def program_of(problem: Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array) -> Traced:
+    """The problem and the rule as programs, if they can do without a server."""
+    check_params(params)
+    check_metrics(problem, params)
+    if "consensus" in jax.eval_shape(problem.metrics, params):
+        raise ValueError("`problem.metrics` must not have a `consensus`: that is the distance of the replicas here.")
+    program = traced(problem, rule, params, key)
+    asked = sorted({"delay", "apply"} & set(program.extra_args)) + ["stale_params"] * program.needs_stale_params
+    if asked or program.sends:
+        raise ValueError(f"without a server a rule cannot ask for {', '.join(asked) or 'another point to send'}.")
+    return program
+
+
+def check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None:
+    """Refuse what cannot be simulated, in one sentence."""
     if not isinstance(problem, Problem):
         raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
     if not isinstance(rule, optax.GradientTransformation):
@@ -190,7 +195,7 @@ def _check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> Non
         raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
 
 
-def _records(execution: Execution, every: int | None, times: Any) -> tuple[list[int], np.ndarray | None]:
+def records_of(execution: Execution, every: int | None, times: Any) -> tuple[list[int], np.ndarray | None]:
     """After how many rows to record, first and last included; and at which times, if these were asked for."""
     if every is not None and times is not None:
         raise ValueError("give either `every` or `times`, not both.")
@@ -209,15 +214,17 @@ def _records(execution: Execution, every: int | None, times: Any) -> tuple[list[
     return sorted({0, *after.tolist(), len(execution)}), None
 
 
-def _chunks(compiled: Plan) -> list[tuple[int, int]]:
-    """Steps of each call: up to the next record, and not too many."""
+def chunks_of(compiled: Plan) -> tuple[list[tuple[int, int]], int]:
+    """Steps of each call, up to the next record, and not too many; and how many there is room for."""
     marks = sorted({0, compiled.steps, *compiled.ends.tolist()})
     pieces: list[tuple[int, int]] = []
     for begin, end in itertools.pairwise(marks):
         cuts = [*range(begin, end, _CHUNK_STEPS), end]
         pieces += itertools.pairwise(cuts)
-    return pieces
+    longest = max(end - begin for begin, end in pieces)
+    return pieces, 1 << (longest - 1).bit_length()  # so that similar executions share a program
 
 
-def _up_to(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def up_to(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Sums of a column over so many first rows."""
     return np.concatenate([[0], np.cumsum(column)])[rows]
