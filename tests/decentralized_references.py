@@ -286,25 +286,27 @@ def ad_psgd(fleet, gradients, partner_of, *, seed=0, step):
     return nodes
 
 
-def agraf(fleet, gradients, meetings, *, seed=0, step):
-    """Pairs average when they meet; nodes finish when they finish. ``meetings``: (time, one, other)."""
-    nodes = Nodes(fleet, seed, step)
-    meetings = list(meetings)
-    for i in range(nodes.n):
+def agraf(fleet, gossip, gradients, *, seed=0, step):
+    """At one time all finish and step, then come averages, X <- W X, then nodes start. ``gossip``: list of (time, W)."""
+    nodes, gossip = Nodes(fleet, seed, step), list(gossip)
+    n, left = nodes.n, gradients
+    nodes.means = []  # of the replicas, before and after every average
+    for i in range(n):
         nodes.begin(i, 0.0)
-    done = 0
-    while done < gradients:
-        now = nodes.next_finish()
-        if meetings and meetings[0][0] < now:
-            time, one, other = meetings.pop(0)
-            nodes.x[one] = nodes.x[other] = (nodes.x[one] + nodes.x[other]) / 2
-            nodes.events += [(one, time, -1, time), (other, time, -1, time)]
-            continue
-        i = nodes.finished_at(now)[0]
-        nodes.x[i] = nodes.x[i] - step * nodes.finish(i)
-        nodes.begin(i, now)
-        done += 1
-    assert not meetings
+    while left:
+        now = min([nodes.next_finish(), *[time for time, _ in gossip]])
+        together = nodes.finished_at(now)[:left]
+        for i in together:
+            nodes.x[i] = nodes.x[i] - step * nodes.finish(i)
+        left -= len(together)
+        for w in [w for time, w in gossip if time == now]:
+            before = list(nodes.x)
+            nodes.x = [sum(w[i, j] * before[j] for j in range(n) if w[i, j]) for i in range(n)]
+            nodes.means.append((np.mean(before, axis=0), np.mean(nodes.x, axis=0)))
+            nodes.events += [(i, now, -1, now) for i in range(n) if w[i, i] != 1]
+        gossip = [(time, w) for time, w in gossip if time > now]
+        for i in together:
+            nodes.begin(i, now)
     return nodes
 
 

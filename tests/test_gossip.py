@@ -142,7 +142,7 @@ def test_a_lone_node_is_plain_sgd_bit_for_bit(rule, tolerance):
     executions = [
         dec.dasgd(one, 30, latencies=0.3),
         dec.ad_psgd(one, graph, 30),
-        dec.agraf(one, graph, 30, rate=1.0),
+        dec.agraf(one, [(4.5, graph)], 30),
         dec.swift(one, graph, 30),
         dec.adsgd(one, graph, 30),
         dec.delayed_gossip(one, graph, 30, delays=2),
@@ -292,7 +292,7 @@ def test_both_bounds_hold():
 EXAMPLES = {
     "dasgd": lambda made: dec.dasgd(made, 24, latencies=0.4, broadcast_every=2),
     "ad_psgd": lambda made: dec.ad_psgd(made, RING, 40),
-    "agraf": lambda made: dec.agraf(made, RING, 40, rate=0.3),
+    "agraf": lambda made: dec.agraf(made, dec.poisson_gossip(RING, 0.3), 40),
     "swift": lambda made: dec.swift(made, ONE_WAY, 60, latencies=0.4, average_every=2, only_new=True),
     "adsgd": lambda made: dec.adsgd(made, ONE_WAY, 60, latencies=0.4),
     "local_sgd": lambda made: dec.local_sgd(made, ONE_WAY, 6, local_steps=2),
@@ -309,7 +309,7 @@ def test_compiled_methods_equal_their_tables(name):
         np.testing.assert_allclose(flat_replicas(run), replicas_of(execution), **CLOSE)
 
 
-# AD-PSGD and AGRAF.
+# AD-PSGD.
 
 
 def partners_of(execution):
@@ -340,7 +340,7 @@ def test_ad_psgd_is_the_event_loop(made, seed, hubs):
 def test_a_gradient_moves_the_mean_by_its_nth_part():
     """AD-PSGD: every event moves it by -(gamma / n) g; AGRAF: averages leave it where it is."""
     made = fleet.exponential([1.0, 0.7, 1.6, 2.0, 0.4])
-    for execution in (dec.ad_psgd(made, np.ones((5, 5)), 40), dec.agraf(made, RING, 40, rate=1.0)):
+    for execution in (dec.ad_psgd(made, np.ones((5, 5)), 40), dec.agraf(made, dec.poisson_gossip(RING, 1.0), 40)):
         with jax.enable_x64(True):
             found = slow.replay(execution, STEP)
         ends = [k for k in range(1, len(execution)) if execution.time[k] > execution.time[k - 1]]
@@ -368,53 +368,6 @@ def test_neighbours_are_drawn_evenly():
         assert counts[i] == 0
         np.testing.assert_allclose(np.delete(counts, i), 250, atol=5 * np.sqrt(750 * 2 / 9))
     assert partners_of(dec.ad_psgd(fleet.equal(4), np.ones((4, 4)), 3000, seed=1)) != partners.tolist()
-
-
-def meetings_of(execution):
-    rows = np.flatnonzero(execution.job < 0).reshape(-1, 2)
-    assert np.all(rows[:, 1] == rows[:, 0] + 1)
-    assert np.all(execution.time[rows[:, 0]] == execution.time[rows[:, 1]])
-    return [(float(execution.time[a]), int(execution.node[a]), int(execution.node[b])) for a, b in rows]
-
-
-@settings(max_examples=40, deadline=None)
-@given(made=fleets(), seed=seeds, rate=st.sampled_from([0.05, 0.5, 3.0]))
-def test_agraf_is_the_event_loop(made, seed, rate):
-    """Rows and times exactly, given the meetings, which are of neighbours; replicas to rounding."""
-    execution = dec.agraf(made, RING, 40, rate=rate, seed=seed)
-    meetings = meetings_of(execution)
-    assert all(RING[one, other] and one != other for _, one, other in meetings)
-    with jax.enable_x64(True):
-        nodes = slow.agraf(made, 40, meetings, seed=seed, step=STEP)
-        same_events(execution, nodes)
-        np.testing.assert_allclose(replicas_of(execution), nodes.x, **CLOSE)
-
-
-def test_edges_meet_at_points_of_a_poisson_process():
-    """Numbers per edge and the squares of waiting times, within 5 standard errors of those of a rate of 0.5 per second."""
-    execution = dec.agraf(fleet.equal(5), RING, 5 * 2000, rate=0.5)
-    meetings = meetings_of(execution)
-    counts = {(i, j): 0 for i in range(5) for j in range(5) if i < j and RING[i, j]}
-    for _, one, other in meetings:
-        counts[min(one, other), max(one, other)] += 1
-    np.testing.assert_allclose(list(counts.values()), 1000, atol=5 * np.sqrt(1000))
-    gaps = np.diff([time for time, _, _ in meetings], prepend=0.0) * 2.5  # exponential with mean 1
-    assert np.mean(gaps**2) == pytest.approx(2, abs=5 * np.sqrt(20 / len(gaps)))
-
-
-def test_agraf_without_averages_is_asynchronous_sgd_of_every_node_alone():
-    """Rate 0, or no edge: n independent runs; the same rows as AD-PSGD has without neighbours."""
-    made = fleet.exponential([1.0, 0.7, 1.6])
-    executions = [
-        dec.agraf(made, np.ones((3, 3)), 50, rate=0.0),
-        dec.agraf(made, np.eye(3), 50, rate=2.0),
-        dec.ad_psgd(made, np.eye(3), 50),
-    ]
-    for execution in executions:
-        check_independent(execution)
-        for name in ("node", "time", "job", "read", "start", "mix", "push"):
-            np.testing.assert_array_equal(getattr(execution, name), getattr(executions[0], name))
-    assert dec.staleness(executions[0]).missing.max() > 0
 
 
 # SWIFT and ADSGD.
@@ -495,7 +448,7 @@ def test_nodes_that_never_answer_do_not_stop_the_others():
         dec.swift(made, RING, 20),
         dec.adsgd(made, RING, 20),
         dec.ad_psgd(made, RING, 20),
-        dec.agraf(made, RING, 20, rate=1.0),
+        dec.agraf(made, dec.poisson_gossip(RING, 1.0), 20),
     ]
     for execution in executions:
         assert jobs_of(execution)[1] == 0
@@ -586,7 +539,6 @@ REFUSED = [
         }.items()
     ],
     (lambda: dec.ad_psgd(THREE, THIRDS, 2.5), "`gradients` must be a whole number, got 2.5"),
-    (lambda: dec.agraf(THREE, THIRDS, 0, rate=1.0), "`gradients` must be at least 1"),
     (lambda: dec.swift(THREE, THIRDS, 0), "`gradients` must be at least 1"),
     (lambda: dec.adsgd(THREE, THIRDS, 0), "`gradients` must be at least 1"),
     (lambda: dec.delayed_gossip(THREE, THIRDS, 0), "`rounds` must be at least 1"),
@@ -603,17 +555,14 @@ REFUSED = [
     (lambda: dec.dasgd(THREE, 3, latencies=np.nan), "`latencies` must not be negative, got nan"),
     (lambda: dec.local_sgd(THREE, THIRDS, 3, latency=-1.0), "`latency` must be a number of seconds, not negative"),
     (lambda: dec.local_sgd(THREE, THIRDS, 3, latency=INF), "`latency` must be a number of seconds"),
-    (lambda: dec.agraf(THREE, THIRDS, 3, rate=-1.0), "`rate` must be a number of averages per second, not negative"),
-    (lambda: dec.agraf(THREE, THIRDS, 3, rate=INF), "`rate` must be a number of averages per second"),
     *[
         (lambda v=v: dec.delayed_gossip(THREE, THIRDS, 3, delays=v), "`delays` must be whole, not negative")
         for v in (-1, 0.5, np.zeros((2, 2), int), np.full((3, 3), -1))
     ],
     # graphs and weights
     *[
-        (lambda f=f, g=g: f(g), "must link 3 nodes symmetrically")
+        (lambda g=g: dec.ad_psgd(THREE, g, 3), "must link 3 nodes symmetrically")
         for g in (ONLY_THERE, np.ones((4, 4)), np.ones(3), topology.ring(4))
-        for f in (lambda g: dec.ad_psgd(THREE, g, 3), lambda g: dec.agraf(THREE, g, 3, rate=1.0))
     ],
     (lambda: dec.ad_psgd(fleet.equal(4), topology.exponential(4), 3), "the graph must not be directed"),
     *[
@@ -633,7 +582,6 @@ REFUSED = [
     # nobody answers
     (lambda: dec.dasgd(SOMEBODY, 3), "node 1 never answers, but DASGD waits for all 3 gradients"),
     (lambda: dec.ad_psgd(NOBODY, THIRDS, 3), "never answer"),
-    (lambda: dec.agraf(NOBODY, THIRDS, 3, rate=1.0), "never answer"),
     (lambda: dec.swift(NOBODY, THIRDS, 3), "no node answers any more"),
     (lambda: dec.adsgd(NOBODY, THIRDS, 3), "no node answers any more"),
     (lambda: dec.local_sgd(SOMEBODY, THIRDS, 3), "node 1 never answers in round 0"),

@@ -38,8 +38,10 @@ class Rule(NamedTuple):
 
 RATE, WORKERS, MOMENTUM = {"learning_rate": 0.1}, {"num_workers": N}, {"momentum": 0.5}
 RULES = {
+    "accelerated_sgd": Rule("", {"delta": 0.1, "gamma": 0.4, "alpha": 0.6, "beta": 0.3}),
     "aced": Rule("worker step delay", RATE | {"max_age": 2.0}, WORKERS),
     "adadelay": Rule("step delay", {"smoothness": 1.0, "scale": 0.5}),
+    "averaged_sgd": Rule("", RATE | {"decay": 0.01, "power": 0.75}, {"start": 1.0}),
     "ca2fl": Rule("worker apply", RATE, WORKERS),
     "dana_slim": Rule("worker", RATE | MOMENTUM, WORKERS),
     "dana_zero": Rule("worker", RATE | MOMENTUM, WORKERS),
@@ -62,6 +64,8 @@ RULES = {
     "ormo_da": Rule("step delay", RATE | MOMENTUM | {"smoothness": 5.0, "kappa": 0.25}, {"num_workers": 1}),
     "picky": Rule("stale_params", {"radius": 0.4}, {"inner": SGD}),
     "pipeline_nesterov": Rule("", RATE | MOMENTUM),
+    "precondition": Rule("", {"preconditioner": 0.5}),
+    "report": Rule("", {}, {"inner": rules.averaged_sgd(0.1, start=1.0)}),
     "rescaled_sgd": Rule("worker", RATE, {"times": [1.0, 2.0, 4.0], "normaliser": "max"}),
     "rescaled_sgd_by_delay": Rule("delay", RATE, WORKERS),
     "rescaled_sgd_by_duration": Rule("duration", RATE | {"mean_duration": 2.0}),
@@ -100,7 +104,10 @@ RULES = {
     "when_applied": Rule("apply", {}, {"inner": SGD}),
     "worker_momentum": Rule("worker", RATE | MOMENTUM | {"dampening": 0.1}, WORKERS),
 }
-NOT_TRANSFORMATIONS = {"DelaySchedule", "delay_weights", "inverse_step", "sent_params"}
+NOT_TRANSFORMATIONS = {"DelaySchedule", "Pair", "delay_weights", "inverse_step", "reported_params", "sent_params"}
+NOT_TRANSFORMATIONS |= {"storm"}  # of pairs: test_pairs.py
+# Of those that do not compare them with `stale_params`, these need `params`.
+NEEDS_PARAMS = {"accelerated_sgd", "averaged_sgd", "report"}
 # Arguments that set sizes, choose a branch, or are no numbers; all others are hyper-parameters.
 FIXED = {"num_workers", "inner", "table", "times", "normaliser", "start", "barrier", "catch_up", "advanced", "weight"}
 FIXED |= {"compressor", "seed"}
@@ -203,13 +210,13 @@ def test_the_table_knows_every_argument(name):
 def test_every_rule_cites_its_paper(name):
     """CITATION of the rule's module is BibTeX."""
     module = inspect.getmodule(getattr(rules, name))
-    if module.__name__ != "jasgd.rules.when_applied":
+    if module.__name__ not in {"jasgd.rules.when_applied", "jasgd.rules.reported"}:
         assert module.CITATION.lstrip().startswith("@")
         assert module.CITATION.count("{") == module.CITATION.count("}") > 0
 
 
 def test_no_two_states_share_a_field_name():
-    """``optax.tree.get`` finds one field, whatever rules are chained; only ``sent_offset`` means the same in all."""
+    """``optax.tree.get`` finds one field, whatever rules are chained; two mean the same in all."""
     owners = {}
     for file in pkgutil.iter_modules(rules.__path__):
         module = importlib.import_module(f"jasgd.rules.{file.name}")
@@ -218,7 +225,7 @@ def test_no_two_states_share_a_field_name():
                 for field in state._fields:
                     owners.setdefault(field, []).append(name)
     assert len(owners) > 40
-    assert [field for field, names in owners.items() if len(names) > 1] == ["sent_offset"]
+    assert {field for field, names in owners.items() if len(names) > 1} == {"reported_params", "sent_offset"}
     assert not {"count", "mu", "nu", "trace", "step", "inner_state", "hyperparams"} & set(owners)
 
 
@@ -232,7 +239,7 @@ def test_unknown_keywords_are_ignored(name):
     params, arrivals = data()
 
     def update(updates, state, params, **offered):
-        given = params if "stale_params" in needs else None
+        given = params if "stale_params" in needs or name in NEEDS_PARAMS else None
         return rule.update(updates, state, given, **{key: offered[key] for key in needs})
 
     more = [(g, offered | {"colour": jnp.zeros(7)}) for g, offered in arrivals]
@@ -477,7 +484,7 @@ def test_scale_by_keeps_the_sign_and_the_ready_rule_turns_it(name):
     params, arrivals = data()
     ones = [(jax.tree.map(jnp.ones_like, g), offered) for g, offered in resting(arrivals, params, apply=jnp.asarray(True))]
     total = jax.tree.map(lambda *leaves: sum(leaves), *play(make(name), params, ones)[0])
-    keeps = name.startswith("scale_by_") or name == "gather"
+    keeps = name.startswith("scale_by_") or name in {"gather", "precondition"}
     assert all((leaf > 0 if keeps else leaf < 0).all() for leaf in jax.tree.leaves(total))
 
 
@@ -552,7 +559,7 @@ FACTORIES = {name: functools.partial(make, name) for name in RULES} | {
 # These look at `learning_rate` themselves. All others hand it to optax.scale_by_learning_rate, schedules included.
 KNOWS_ITS_RATE = {
     *("dana_zero", "scale_by_dana_zero", "smega2", "scale_by_smega2", "weight_prediction", "scale_by_weight_prediction"),
-    *("pipeline_nesterov", "ormo_da", "gap_aware", "scale_by_gap", "smoothness_capped"),
+    *("pipeline_nesterov", "ormo_da", "gap_aware", "scale_by_gap", "smoothness_capped", "averaged_sgd"),
 }
 NUMBERS = [
     (name, key)

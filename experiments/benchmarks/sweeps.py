@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -97,8 +98,12 @@ def heap(case: Case, options: Options) -> Competitor:
     return Competitor(name="numpy", run=run, deliveries=count * options.updates)
 
 
-def bare(case: Case, seeds: int, of_seed: int, total: int) -> Competitor:
-    """Samples, one for all runs of a seed, and gradients at as many points as there are runs; only their sum is kept."""
+def bare(case: Case, seeds: int, of_seed: int, total: int, *, slots: int = 0) -> Competitor:
+    """Samples, one for all runs of a seed, and gradients at as many points as there are runs; only their sum is kept.
+
+    With ``slots`` every gradient is taken at one of so many versions of its run, in turn, and makes a new one in its place:
+    the bytes that asynchronous SGD must move, with nothing that would say which.
+    """
     problem, mesh = case.problem(), compiled.mesh_of(jax.local_devices())
     runs = seeds * of_seed * mesh.size
     steps = total // runs
@@ -112,8 +117,22 @@ def bare(case: Case, seeds: int, of_seed: int, total: int) -> Competitor:
             gradients = jax.vmap(jax.vmap(problem.gradient, in_axes=(0, None)))(snapshots, batches)
             return (snapshots, jax.tree.map(jnp.add, carry[1], gradients)), None
 
+        def update(carry: Any, index: jax.Array) -> Any:
+            versions, params = carry
+            worker, slot = index % case.workers, index % slots
+            batches = jax.vmap(lambda key: problem.sample(jasgd.job_key(key, worker, index), worker))(keys)
+            read = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, slot, axis=2, keepdims=False), versions)
+            gradients = jax.vmap(jax.vmap(problem.gradient, in_axes=(0, None)))(read, jax.lax.optimization_barrier(batches))
+            params = jax.tree.map(lambda x, g: x - 1e-3 * g, params, gradients)
+            write = functools.partial(jax.lax.dynamic_update_index_in_dim, index=slot, axis=2)
+            return (jax.tree.map(write, versions, params), params), None
+
         start = jax.tree.map(lambda leaf: leaf.reshape(seeds, of_seed, *leaf.shape[1:]), snapshots)
-        total = jax.lax.scan(step, (start, jax.tree.map(jnp.zeros_like, start)), jnp.arange(steps))[0][1]
+        if slots:
+            versions = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, :, None], slots, axis=2), start)
+            total = jax.lax.scan(update, (versions, start), jnp.arange(steps))[0][1]
+        else:
+            total = jax.lax.scan(step, (start, jax.tree.map(jnp.zeros_like, start)), jnp.arange(steps))[0][1]
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), total)
 
     spec = PartitionSpec(compiled.AXIS)
@@ -122,7 +141,7 @@ def bare(case: Case, seeds: int, of_seed: int, total: int) -> Competitor:
     snapshots = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (runs, *leaf.shape)), params)
     keys = jax.random.split(_key(), seeds * mesh.size)
     return Competitor(
-        name="bare",
+        name="moved" if slots else "bare",
         run=lambda: jax.block_until_ready(loop(snapshots, keys)),
         deliveries=steps * runs,
         detail=bare_name(seeds, of_seed),
@@ -152,9 +171,14 @@ def limit(case: Case, options: Options) -> dict[str, Any]:
     widths = {(1, 1), (1, options.points // 2), (1, options.points), (max(1, options.seeds // 2), options.points)}
     short = fastest([bare(case, *width, whole.deliveries // 10) for width in sorted(widths)])
     width = next(width for width in widths if bare_name(*width) == short.detail)
-    found = paired([whole, bare(case, *width, whole.deliveries)], repeats=options.repeats)
+    rivals = [bare(case, *width, whole.deliveries), bare(case, *width, whole.deliveries, slots=case.workers)]
+    found = paired([whole, *rivals], repeats=options.repeats)
     print(f"{case.name}: bare gradients are fastest with {short.detail}.")
-    return {"gradients_per_second": Spread.of(found["sweep"]), "sweep / bare": ratio(found, "sweep", "bare")}
+    return {
+        "gradients_per_second": Spread.of(found["sweep"]),
+        "sweep / bare": ratio(found, "sweep", "bare"),
+        "as many bytes / bare": ratio(found, "moved", "bare"),
+    }
 
 
 def checkpoints(case: Case, options: Options) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-r"""Methods in which nodes average with neighbours.
+r"""AD-PSGD: a node that has finished a gradient averages with a neighbour.
 
-- AD-PSGD: Lian, Zhang, Zhang, Liu, "Asynchronous Decentralized Parallel Stochastic Gradient Descent", ICML 2018,
-  https://arxiv.org/abs/1710.06952.
-- AGRAF SGD: Even, Koloskova, Massoulié, "Asynchronous SGD on Graphs: a Unified Framework for Asynchronous Decentralized and
-  Federated Optimization", AISTATS 2024, https://arxiv.org/abs/2311.00465; its update as recalled, not verified.
+Lian, Zhang, Zhang, Liu, "Asynchronous Decentralized Parallel Stochastic Gradient Descent", ICML 2018,
+https://arxiv.org/abs/1710.06952.
 
-Averages are steps of their own here: :math:`x_i, x_j \leftarrow (x_i + x_j) / 2` keeps the mean of all replicas, up to
-rounding, and a gradient moves it by 1/n of the node's step.
+The average :math:`x_i, x_j \leftarrow (x_i + x_j) / 2` keeps the mean of all replicas, up to rounding, and a gradient moves
+it by 1/n of the node's step.
 """
 
 import heapq
@@ -25,10 +23,6 @@ CITATION = """\
   title={Asynchronous Decentralized Parallel Stochastic Gradient Descent},
   author={Lian, Xiangru and Zhang, Wei and Zhang, Ce and Liu, Ji},
   booktitle={ICML}, year={2018}, note={arXiv:1710.06952}}
-@inproceedings{even2024asynchronous,
-  title={Asynchronous {SGD} on Graphs: a Unified Framework for Asynchronous Decentralized and Federated Optimization},
-  author={Even, Mathieu and Koloskova, Anastasia and Massouli{\\'e}, Laurent},
-  booktitle={AISTATS}, year={2024}, note={arXiv:2311.00465}}
 """
 
 
@@ -60,7 +54,7 @@ def ad_psgd(fleet: Fleet, graph: ArrayLike, gradients: int, *, seed: int = 0) ->
     heapq.heapify(heap)
     for _ in range(gradients):
         now, i, start, read = heap[0]
-        _require_answer(now, i)
+        require_answer(now, i)
         mean, partner = None, int(rng.choice(near[i])) if len(near[i]) else i
         if partner != i:
             mean = [(table.replica[i], 0.5), (table.replica[partner], 0.5)]
@@ -73,55 +67,7 @@ def ad_psgd(fleet: Fleet, graph: ArrayLike, gradients: int, *, seed: int = 0) ->
     return table.execution("ad_psgd", {"gradients": gradients, "seed": seed, "fleet": fleet.name})
 
 
-def agraf(fleet: Fleet, graph: ArrayLike, gradients: int, *, rate: float, seed: int = 0) -> Execution:
-    r"""Gradients and averages at times of their own: every edge averages its two ends at the points of a Poisson process.
-
-    .. math:: X^{k+1} = W^k (X^k - \gamma G^k),
-
-    where :math:`G^k` has a row for the node that finishes a gradient at k, taken at what it had when it began, and
-    :math:`W^k` is the average of one pair.
-
-    Args:
-      fleet: nodes and their speeds.
-      graph: as for :func:`ad_psgd`.
-      gradients: how many are finished, by all nodes together.
-      rate: averages per second of every edge.
-      seed: of the durations and of the averages.
-
-    Example:
-      >>> execution = jasgd.decentralized.agraf(jasgd.fleet.equal(4), np.ones((4, 4)), 40, rate=0.5)
-      >>> int((execution.job >= 0).sum())
-      40
-    """
-    require_whole(gradients=gradients)
-    if not (rate >= 0 and np.isfinite(rate)):
-        raise ValueError(f"`rate` must be a number of averages per second, not negative, got {rate}.")
-    n = fleet.num_workers
-    near = neighbours(graph, n)
-    edges = [(i, int(j)) for i in range(n) for j in near[i] if i < j]
-    rng = np.random.default_rng(np.random.SeedSequence(seed))
-    table, clocks, done = Table(n), fleet.clocks(seed=seed), 0
-    heap = [(clock(0.0), i, 0.0, i) for i, clock in enumerate(clocks)]
-    heapq.heapify(heap)
-    total = rate * len(edges)
-    meeting = rng.exponential(1 / total) if total else np.inf
-    while done < gradients:
-        now, i, start, read = heap[0]
-        _require_answer(now, i)
-        if meeting < now:
-            a, b = edges[rng.integers(len(edges))]
-            mean = [(table.replica[a], 0.5), (table.replica[b], 0.5)]
-            for node in (a, b):
-                table.arrived(node, 0.0)
-                table.add(node, meeting, mix=mean)
-            meeting += rng.exponential(1 / total)
-            continue
-        table.add(i, now, push=[(table.gradient, 1.0)], read=read, start=start)
-        heapq.heapreplace(heap, (clocks[i](now), i, now, table.replica[i]))
-        done += 1
-    return table.execution("agraf", {"gradients": gradients, "rate": rate, "seed": seed, "fleet": fleet.name})
-
-
-def _require_answer(finish: float, node: int) -> None:
+def require_answer(finish: float, node: int) -> None:
+    """There is somebody left who finishes."""
     if finish == np.inf:
         raise ValueError(f"node {node} and all others never answer any more; give the fleet nodes that do.")

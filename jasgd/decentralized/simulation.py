@@ -183,7 +183,7 @@ def check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None
         raise ValueError("the execution is empty: there is nothing to compute.")
     execution.verify()
     if problem.message_bytes is not None:
-        raise ValueError(f"messages between replicas are whole, but those of {problem.name} are compressed.")
+        raise ValueError(f"messages between replicas are whole, but {problem.name} makes shorter ones.")
     if problem.read_model is not None:
         raise ValueError(f"without a server nobody writes while a node reads, but {problem.name} has a read model.")
     if problem.num_workers is not None and execution.num_nodes > problem.num_workers:

@@ -22,6 +22,7 @@ from jasgd.methods.communication import (
     shadowheart,
 )
 from jasgd.methods.decentralized import amelie, fragile
+from jasgd.methods.estimates import ascd, aszd
 from jasgd.methods.federated import ca2fl, fadas, fedasync, fedbuff
 from jasgd.methods.momentum import dana_slim, dana_zero, ormo, ormo_da, smega2, worker_momentum
 from jasgd.methods.tables import dude, ringleader
@@ -39,7 +40,9 @@ from jasgd.methods.time_optimal import (
 __all__ = [
     "Method",
     "amelie",
+    "ascd",
     "asynchronous_sgd",
+    "aszd",
     "ata",
     "ca2fl",
     "clipped_sgd",

@@ -1,10 +1,15 @@
-"""Buffered and federated methods. Clients return one gradient; a step of theirs is a learning rate of the server."""
+"""Buffered and federated methods.
+
+Clients return one gradient, and a step of theirs is a learning rate of the server; those of FedBuff may make local steps.
+"""
 
 from typing import Literal
 
+import numpy as np
 import optax
+from numpy.typing import ArrayLike
 
-from jasgd import protocols, rules
+from jasgd import oracles, protocols, rules
 from jasgd.fleet import Fleet
 from jasgd.methods._method import Method, method
 from jasgd.rules.delay_weights import Weight
@@ -19,6 +24,8 @@ def fedbuff(
     concurrency: int | None = None,
     weight: Weight | None = None,
     inner: optax.GradientTransformation | None = None,
+    client: optax.GradientTransformation | None = None,
+    local_steps: ArrayLike = 1,
     seed: int = 0,
 ) -> Method:
     """FedBuff, Nguyen et al. 2022: clients drawn at random, a buffer, weights that fall with staleness.
@@ -26,12 +33,21 @@ def fedbuff(
     Args:
       fleet, updates, buffer, concurrency, seed: of :func:`jasgd.protocols.buffered`.
       learning_rate, weight, inner: of :func:`jasgd.rules.fedbuff`.
+      client: the optimizer of the clients, which then send the pseudo-gradient of :func:`jasgd.oracles.local_steps`; by
+        default they send a gradient. The fleet's durations are those of whole jobs, with all their steps.
+      local_steps: of the clients, a number or one for each.
 
     Example:
-      >>> method = jasgd.methods.fedbuff(jasgd.fleet.equal(40), 10, learning_rate=0.7, concurrency=20)
+      >>> method = jasgd.methods.fedbuff(
+      ...     jasgd.fleet.equal(40), 10, learning_rate=0.7, concurrency=20, client=optax.sgd(0.1), local_steps=5
+      ... )
     """
+    if client is None and np.any(np.asarray(local_steps) != 1):
+        raise ValueError("`local_steps` need `client`, the optimizer that makes them.")
     schedule = protocols.buffered(fleet, updates, buffer, concurrency=concurrency, seed=seed)
-    return method("FedBuff", schedule, rules.fedbuff(learning_rate, weight=weight, inner=inner), rules.fedbuff)
+    rule = rules.fedbuff(learning_rate, weight=weight, inner=inner)
+    oracle = None if client is None else oracles.local_steps(client, local_steps)
+    return method("FedBuff", schedule, rule, rules.fedbuff, oracle=oracle)
 
 
 def fadas(

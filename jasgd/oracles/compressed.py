@@ -60,10 +60,17 @@ def compressed(oracle: Oracle, compressor: Compressor, *, messages: ArrayLike = 
             return compressor.mean(drawn[0], computed, drawn[1]) if weights is None else weigh(computed, drawn, 1.0)
 
         return dataclasses.replace(
-            inner, sample=sample, gradient=gradient, mean_sample=None, job_messages=counts, message_bytes=compressor.bytes_of
+            inner,
+            sample=sample,
+            gradient=gradient,
+            mean_sample=None,
+            partial=None,
+            job_messages=counts,
+            message_bytes=compressor.bytes_of,
         )
 
-    return Oracle(transform=transform, name=f"{_counts.name(counts)} {compressor.name} of {oracle.name}")
+    name = f"{_counts.name(counts)} {compressor.name} of {oracle.name}"
+    return Oracle(transform=transform, name=name, forward_passes=oracle.forward_passes)
 
 
 def _dimension(problem: Problem, key: jax.Array) -> int:

@@ -39,14 +39,14 @@ def gradient(count: ArrayLike = 1) -> Oracle:
     def transform(problem: Problem) -> Problem:
         require_one_gradient(problem)
         if np.all(counts <= 1):
-            return dataclasses.replace(problem, mean_sample=None, job_gradients=counts)
+            return dataclasses.replace(problem, mean_sample=None, partial=None, job_gradients=counts)
         if problem.mean_sample is not None:
             whole = problem.mean_sample
 
             def mean_sample(key: jax.Array, worker: jax.Array) -> Any:
                 return whole(key, worker, jnp.maximum(jnp.int32(_counts.of(counts, worker)), 1))
 
-            return dataclasses.replace(problem, sample=mean_sample, mean_sample=None, job_gradients=counts)
+            return dataclasses.replace(problem, sample=mean_sample, mean_sample=None, partial=None, job_gradients=counts)
 
         def sample(key: jax.Array, worker: jax.Array) -> Any:
             return key, worker
@@ -64,9 +64,11 @@ def gradient(count: ArrayLike = 1) -> Oracle:
             share = 1.0 / jnp.maximum(b, 1)
             return jax.tree.map(lambda t, p: (share.astype(t.dtype) * t).astype(p.dtype), total, params)
 
-        return dataclasses.replace(problem, sample=sample, gradient=mean, mean_sample=None, job_gradients=counts)
+        return dataclasses.replace(
+            problem, sample=sample, gradient=mean, mean_sample=None, partial=None, job_gradients=counts
+        )
 
-    return Oracle(transform=transform, name=f"{_counts.name(counts)} gradients")
+    return Oracle(transform=transform, name=f"{_counts.name(counts)} gradients", forward_passes=3 * counts)
 
 
 def require_one_gradient(problem: Problem) -> None:

@@ -34,4 +34,4 @@ def inconsistent(oracle: Oracle, read_model: ReadModel) -> Oracle:
             raise ValueError(f"{inner.name} has a read model already; give one.")
         return dataclasses.replace(inner, read_model=read_model)
 
-    return Oracle(transform=transform, name=f"{read_model} {oracle.name}")
+    return Oracle(transform=transform, name=f"{read_model} {oracle.name}", forward_passes=oracle.forward_passes)

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+from numpy.typing import ArrayLike
+
 from jasgd.problems.problem import Problem
 
 
@@ -13,6 +15,9 @@ class Oracle:
     Attributes:
       transform: ``transform(problem) -> problem``; it changes ``sample`` and ``gradient``, never what is measured.
       name: for results.
+      forward_passes: what a job costs, in evaluations of the loss, a number or one for each worker; a gradient counts as 3.
+        Schedules do not look at it. To compare oracles in seconds, scale the job times of a fleet by
+        ``oracle.forward_passes / 3``.
 
     Example:
       >>> half = jasgd.oracles.Oracle(
@@ -23,10 +28,14 @@ class Oracle:
       ... )
       >>> half.of(jasgd.problems.quadratic(10)).name
       "half of quadratic(dim=10, noise=0.0, noise_kind='iid')"
+      >>> oracle = jasgd.oracles.zeroth_order(0.5)
+      >>> jasgd.fleet.fixed(np.array([1.0, 3.0]) * oracle.forward_passes / 3).times  # two evaluations instead of three
+      array([0.66666667, 2.        ])
     """
 
     transform: Callable[[Problem], Problem]
     name: str = "oracle"
+    forward_passes: ArrayLike = 3
 
     def of(self, problem: Problem) -> Problem:
         """The problem as a worker with this oracle sees it."""

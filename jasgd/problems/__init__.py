@@ -2,6 +2,7 @@
 
 from jasgd.problems import partition
 from jasgd.problems.classification import Dataset, classification, digits, logistic_regression, mlp
+from jasgd.problems.covariate_shift import covariate_shift
 from jasgd.problems.files import cifar10, fashion_mnist, mnist
 from jasgd.problems.least_squares import least_squares
 from jasgd.problems.networks import cnn, resnet20
@@ -15,6 +16,7 @@ __all__ = [
     "cifar10",
     "classification",
     "cnn",
+    "covariate_shift",
     "digits",
     "fashion_mnist",
     "least_squares",

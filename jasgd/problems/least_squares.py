@@ -45,6 +45,10 @@ def least_squares(features: ArrayLike, targets: ArrayLike, *, batch: int | None 
     def loss(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> jax.Array:
         return 0.5 * jnp.mean((rows[0] @ x - rows[1]) ** 2)
 
+    def partial(x: jax.Array, rows: tuple[jax.Array, jax.Array], i: jax.Array) -> jax.Array:
+        # The residual, which costs half of a gradient, and then only the columns that are asked for.
+        return (rows[0] @ x - rows[1]) @ rows[0][:, i] / len(rows[1])
+
     def metrics(x: jax.Array) -> dict[str, jax.Array]:
         value, gradient = jax.value_and_grad(loss)(x, (matrix, vector))
         return {"loss": value, "grad_norm": jnp.linalg.norm(gradient), "gap": value - smallest}
@@ -55,6 +59,7 @@ def least_squares(features: ArrayLike, targets: ArrayLike, *, batch: int | None 
         sample=sample,
         metrics=metrics,
         mean_sample=mean_sample if batch is None else None,
+        partial=partial,
         name=f"least_squares(rows={len(a)}, dim={a.shape[1]}, batch={batch})",
         facts={"smoothness": float(np.linalg.eigvalsh(a.T @ a / len(a))[-1]), "smallest_loss": smallest},
     )

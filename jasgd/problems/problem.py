@@ -27,6 +27,9 @@ class Problem:
       mean_sample: ``mean_sample(key, worker, count) -> batch``, one batch whose gradient has, at every point, the law of the
         mean of ``count`` independent stochastic gradients; for problems where that costs less than these. The count may be
         traced.
+      partial: ``partial(params, batch, coordinates) -> values``, the entries of the gradient with these indices, (Y,) whole
+        numbers that count through all leaves as :func:`jax.flatten_util.ravel_pytree` does; for problems where a few
+        entries cost less than all.
       num_workers: how many workers have data; None: any number.
       name: for results.
       facts: known constants, e.g. the smoothness or the smallest loss.
@@ -50,6 +53,7 @@ class Problem:
     metrics: Callable[[optax.Params], Metrics]
     gradient: Callable[[optax.Params, Batch], optax.Updates] = None  # type: ignore[assignment]
     mean_sample: Callable[[jax.Array, jax.Array, jax.Array], Batch] | None = None
+    partial: Callable[[optax.Params, Batch, jax.Array], jax.Array] | None = None
     num_workers: int | None = None
     name: str = "problem"
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)

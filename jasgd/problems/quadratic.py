@@ -52,8 +52,16 @@ def quadratic(
         raise ValueError(f"`noise_kind` must be 'iid' or 'scalar', got {noise_kind!r}.")
     if spectrum is None:
         apply, linear, start, facts = tridiagonal(dim)
+        rows = _tridiagonal_rows
     else:
-        apply, linear, start, facts = _dense(dim, np.asarray(spectrum, np.float64), basis_seed)
+        matrix, start, facts = _dense(dim, np.asarray(spectrum, np.float64), basis_seed)
+        linear = jnp.zeros(dim)
+
+        def apply(x: jax.Array) -> jax.Array:
+            return matrix.astype(x.dtype) @ x
+
+        def rows(x: jax.Array, i: jax.Array) -> jax.Array:
+            return matrix[i].astype(x.dtype) @ x
 
     def sample(key: jax.Array, worker: jax.Array) -> jax.Array:
         del worker
@@ -71,6 +79,10 @@ def quadratic(
         exact = apply(x) - linear.astype(x.dtype)
         return exact + z.astype(x.dtype) if noise else exact
 
+    def partial(x: jax.Array, z: jax.Array, i: jax.Array) -> jax.Array:
+        exact = rows(x, i) - linear.astype(x.dtype)[i]
+        return exact + jnp.broadcast_to(z, dim)[i].astype(x.dtype) if noise else exact
+
     def metrics(x: jax.Array) -> dict[str, jax.Array]:
         value = 0.5 * x @ apply(x) - linear.astype(x.dtype) @ x
         return {
@@ -86,6 +98,7 @@ def quadratic(
         metrics=metrics,
         gradient=gradient,
         mean_sample=mean_sample,
+        partial=partial,
         name=f"quadratic(dim={dim}, noise={noise}, noise_kind={noise_kind!r})",
         facts={**facts, "noise_variance": dim * noise**2},
     )
@@ -106,14 +119,16 @@ def tridiagonal(dim: int) -> _Parts:
     return apply, jnp.asarray(linear), start, facts
 
 
-def _dense(dim: int, spectrum: np.ndarray, seed: int) -> _Parts:
+def _tridiagonal_rows(x: jax.Array, i: jax.Array) -> jax.Array:
+    """Some entries of the tridiagonal A x."""
+    before, after = jnp.where(i > 0, x[i - 1], 0), jnp.where(i < len(x) - 1, x[i + 1], 0)
+    return 0.5 * x[i] - 0.25 * (before + after)
+
+
+def _dense(dim: int, spectrum: np.ndarray, seed: int) -> tuple[jax.Array, np.ndarray, dict[str, float]]:
+    """A, x_0 and what is known."""
     if spectrum.shape != (dim,) or not np.all(np.isfinite(spectrum) & (spectrum >= 0)):
         raise ValueError(f"`spectrum` must hold {dim} eigenvalues, finite and not negative, got shape {spectrum.shape}.")
     basis, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
     matrix = jnp.asarray((basis * spectrum) @ basis.T, jnp.zeros(()).dtype)
-    facts = {"smoothness": float(spectrum.max()), "smallest_loss": 0.0}
-
-    def apply(x: jax.Array) -> jax.Array:
-        return matrix.astype(x.dtype) @ x
-
-    return apply, jnp.zeros(dim), basis.sum(axis=1), facts
+    return matrix, basis.sum(axis=1), {"smoothness": float(spectrum.max()), "smallest_loss": 0.0}

@@ -1,8 +1,10 @@
 """Update rules: Optax transformations that know of delays, workers and durations. They never see the simulator."""
 
 from jasgd.rules import delay_weights
+from jasgd.rules.accelerated_sgd import accelerated_sgd
 from jasgd.rules.aced import aced, scale_by_aced
 from jasgd.rules.adadelay import adadelay, scale_by_adadelay, scale_by_adadelay_per_coordinate
+from jasgd.rules.averaged_sgd import averaged_sgd
 from jasgd.rules.ca2fl import ca2fl, scale_by_ca2fl
 from jasgd.rules.dana import dana_slim, dana_zero, scale_by_dana_slim, scale_by_dana_zero
 from jasgd.rules.dc_asgd import (
@@ -25,6 +27,8 @@ from jasgd.rules.mifa import mifa
 from jasgd.rules.ormo import ormo, ormo_da, scale_by_ormo
 from jasgd.rules.picky import picky
 from jasgd.rules.pipemare import scale_by_pipemare
+from jasgd.rules.precondition import precondition
+from jasgd.rules.reported import report, reported_params
 from jasgd.rules.rescaled import (
     rescaled_sgd,
     rescaled_sgd_by_delay,
@@ -38,14 +42,18 @@ from jasgd.rules.saga import saga, scale_by_saga
 from jasgd.rules.scale_by_delay import delay_adaptive_sgd, delay_weighted_sgd, scale_by_delay, staleness_aware_sgd
 from jasgd.rules.sent import sent_params
 from jasgd.rules.smega2 import scale_by_smega2, smega2
+from jasgd.rules.storm import Pair, storm
 from jasgd.rules.weight_prediction import pipeline_nesterov, scale_by_weight_prediction, weight_prediction
 from jasgd.rules.when_applied import gather, when_applied
 from jasgd.rules.worker_momentum import scale_by_worker_momentum, worker_momentum
 
 __all__ = [
     "DelaySchedule",
+    "Pair",
+    "accelerated_sgd",
     "aced",
     "adadelay",
+    "averaged_sgd",
     "ca2fl",
     "dana_slim",
     "dana_zero",
@@ -70,6 +78,9 @@ __all__ = [
     "ormo_da",
     "picky",
     "pipeline_nesterov",
+    "precondition",
+    "report",
+    "reported_params",
     "rescaled_sgd",
     "rescaled_sgd_by_delay",
     "rescaled_sgd_by_duration",
@@ -105,6 +116,7 @@ __all__ = [
     "sent_params",
     "smega2",
     "staleness_aware_sgd",
+    "storm",
     "weight_prediction",
     "when_applied",
     "worker_momentum",

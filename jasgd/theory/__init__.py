@@ -11,6 +11,14 @@ from jasgd.theory.client_sampling import (
     random_assignment_time,
     sampled_minibatch_time,
 )
+from jasgd.theory.covariate_shift import (
+    ShiftOptimum,
+    shift_comparators,
+    shift_least_favourable,
+    shift_lower_bound,
+    shift_optimum,
+    shift_worst_risk,
+)
 from jasgd.theory.dasgd import (
     dasgd_bound,
     dasgd_bounded_gradient_bound,
@@ -26,6 +34,9 @@ from jasgd.theory.decentralized import (
     fragile_time,
     graph_minibatch_time,
     mesh_time,
+)
+from jasgd.theory.delayed_stability import (
+    delayed_stability_limit,
 )
 from jasgd.theory.equilibrium import (
     equilibrium_time,
@@ -68,6 +79,10 @@ from jasgd.theory.shadowheart import (
     shadowheart_counts,
     shadowheart_iterations,
     shadowheart_step_size,
+)
+from jasgd.theory.shift_filters import (
+    filter_risk,
+    shift_preconditioner,
 )
 from jasgd.theory.step_sizes import (
     asynchronous_step_size,
@@ -117,6 +132,7 @@ from jasgd.theory.universal import (
 
 __all__ = [
     "ShadowheartCounts",
+    "ShiftOptimum",
     "amelie_time",
     "asynchronous_bound",
     "asynchronous_iterations",
@@ -137,11 +153,13 @@ __all__ = [
     "delay_adaptive_bound",
     "delay_adaptive_iterations",
     "delay_adaptive_step_size",
+    "delayed_stability_limit",
     "dude_bound",
     "dude_iterations",
     "dude_step_size",
     "dude_time",
     "equilibrium_time",
+    "filter_risk",
     "fragile_batch",
     "fragile_iterations",
     "fragile_pivot",
@@ -190,6 +208,12 @@ __all__ = [
     "shadowheart_counts",
     "shadowheart_iterations",
     "shadowheart_step_size",
+    "shift_comparators",
+    "shift_least_favourable",
+    "shift_lower_bound",
+    "shift_optimum",
+    "shift_preconditioner",
+    "shift_worst_risk",
     "stability_limit",
     "strongly_convex_optimal_time",
     "synchronous_time",
