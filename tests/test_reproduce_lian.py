@@ -80,6 +80,7 @@ def test_coordinates_under_three_read_models(tmp_path):
     drawn(figure1, found, tmp_path)
 
 
+@pytest.mark.slow
 def test_function_values_take_two_thirds_of_the_time_of_partial_derivatives(tmp_path):
     """As many updates, on a quadratic; the claims say so."""
     config = dataclasses.replace(figure3.Config().quick(), workers=(1,), updates=100, seeds=2, goal=0.6)
@@ -106,6 +107,7 @@ def test_the_network_of_the_paper_has_46_380_parameters():
     assert sum(leaf.size for leaf in leaves if len(leaf.shape) == 1) == 180
 
 
+@pytest.mark.slow
 def test_a_network_is_fitted_from_function_values(tmp_path):
     """The objective falls, for both fleets; datasets have what claims need."""
     config = dataclasses.replace(figure4.Config().quick(), steps=(1.0,), updates=400, every=200, goal=0.7)
