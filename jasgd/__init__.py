@@ -15,6 +15,7 @@ from jasgd import (
     rules,
     theory,
     traffic,
+    tune,
 )
 from jasgd._citation import citation
 from jasgd.delays import calls as delayed_calls
@@ -54,4 +55,5 @@ __all__ = [
     "sweep",
     "theory",
     "traffic",
+    "tune",
 ]

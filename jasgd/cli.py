@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jasgd.race import RaceConfig, race
 from jasgd.sweep_command import SweepCommand, sweep_command
+from jasgd.tune.command import TuneCommand, tune_command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ def main() -> None:
     commands = {
         "run": RaceConfig,
         "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand],
+        "tune": tyro.conf.PositionalRequiredArgs[TuneCommand],
         "reproduce": ReproduceCommand,
         "bench": _Bench,
     }
@@ -39,6 +41,8 @@ def main() -> None:
             reproduce(config, checkout())
         elif isinstance(config, RaceConfig):
             race(config)
+        elif isinstance(config, TuneCommand):
+            tune_command(config)
         else:
             raise AssertionError("every command is handled above.")
     except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:

@@ -90,7 +90,7 @@ def _read_python(path: Path) -> dict[str, dict[str, Any]]:
         taken = [name for name in arguments if name in _OF_THE_COMMAND]
         if taken:
             raise ValueError(f"{label}: `{taken[0]}` is an option of the command, not of the configuration.")
-        _require_known(arguments, known, f"{label}: jasgd.sweep has no argument")
+        require_known(arguments, known, f"{label}: jasgd.sweep has no argument")
         missing = [name for name in known if parameters[name].default is inspect.Parameter.empty and name not in arguments]
         if missing:
             raise ValueError(f"{label}: `{missing[0]}` is missing.")
@@ -113,7 +113,7 @@ def with_line(error: Exception, path: Path) -> Exception:
 
 def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
     content = tomllib.loads(path.read_text())
-    _require_known(content, _TOP, "there is no key")
+    require_known(content, _TOP, "there is no key")
     tables = content.get("sweep")
     if not _is_tables(tables) or not tables:
         raise ValueError("at least one [[sweep]] is needed.")
@@ -143,7 +143,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Part:
+class Part:
     """A table of the file: a function, and the arguments that it has there."""
 
     kind: str
@@ -158,6 +158,7 @@ class _Part:
 
     @property
     def takes_fleet(self) -> bool:
+        """Whether the function is made for a fleet."""
         return "fleet" in inspect.signature(self.function).parameters
 
     def require_complete(self, grid: Iterable[str]) -> None:
@@ -179,14 +180,14 @@ class _Part:
 
 def _arguments(table: Mapping[str, Any], shared: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
     """Arguments of :func:`jasgd.sweep` for one [[sweep]], and the kinds of tables that it uses."""
-    _require_known(table, _OF_A_SWEEP, "there is no key")
+    require_known(table, _OF_A_SWEEP, "there is no key")
     if {"protocol", "rule", "method"} & table.keys() not in ({"protocol", "rule"}, {"method"}):
         raise ValueError("give either a `protocol` and a `rule`, or a `method`.")
     per_seed = table.get("schedule_per_seed", False)
     if not isinstance(per_seed, bool):
         raise ValueError(f"`schedule_per_seed` must be true or false, got {per_seed!r}.")
     tables = {**shared, **table}
-    parts = {kind: _part(kind, tables[kind]) for kind in _MODULES if kind in tables}
+    parts = {kind: part_of(kind, tables[kind]) for kind in _MODULES if kind in tables}
     if "problem" not in parts:
         raise ValueError("there is no `problem`.")
     timed = parts["method" if "method" in parts else "protocol"]
@@ -213,14 +214,14 @@ def _arguments(table: Mapping[str, Any], shared: Mapping[str, Any]) -> tuple[dic
     return {"grid": grid, **_makers(parts, owners, per_seed)}, set(parts)
 
 
-def _owners(grid: list[str], parts: Mapping[str, _Part]) -> dict[str, list[str]]:
+def _owners(grid: list[str], parts: Mapping[str, Part]) -> dict[str, list[str]]:
     """Which names of the grid each part gets."""
     owners: dict[str, list[str]] = {kind: [] for kind in parts}
     for name in grid:
         takers = [kind for kind, part in parts.items() if name in part.names]
         free = [kind for kind in takers if name not in parts[kind].arguments]
         if not takers:
-            _require_known([name], sorted({n for part in parts.values() for n in part.names}), "no function takes")
+            require_known([name], sorted({n for part in parts.values() for n in part.names}), "no function takes")
         if not free:
             raise ValueError(f"`{name}` of the grid has a value in `{takers[0]}` already.")
         if len(free) > 1:
@@ -229,7 +230,7 @@ def _owners(grid: list[str], parts: Mapping[str, _Part]) -> dict[str, list[str]]
     return owners
 
 
-def _makers(parts: Mapping[str, _Part], owners: Mapping[str, list[str]], per_seed: bool) -> dict[str, Any]:
+def _makers(parts: Mapping[str, Part], owners: Mapping[str, list[str]], per_seed: bool) -> dict[str, Any]:
     """Functions of the names they own, as :func:`jasgd.sweep` takes them."""
     timed = parts["method" if "method" in parts else "protocol"]
     names = [*owners.get("fleet", []), *owners[timed.kind]]
@@ -243,13 +244,13 @@ def _makers(parts: Mapping[str, _Part], owners: Mapping[str, list[str]], per_see
             others["seed"] = values["seed"]
         return make(timed.kind, values, **others)
 
-    problem = _function(parts["problem"].name, owners["problem"], lambda values: make("problem", values))
+    problem = function_of(parts["problem"].name, owners["problem"], lambda values: make("problem", values))
     if timed.kind == "method":
         method = _kept(on_fleet)
-        schedule, rule = (lambda values: method(values)[0]), _function(timed.name, names, lambda values: method(values)[1])
+        schedule, rule = (lambda values: method(values)[0]), function_of(timed.name, names, lambda values: method(values)[1])
     else:
-        schedule, rule = on_fleet, _function(parts["rule"].name, owners["rule"], lambda values: make("rule", values))
-    schedule = _function(timed.name, [*names, *(["seed"] if per_seed else [])], schedule)
+        schedule, rule = on_fleet, function_of(parts["rule"].name, owners["rule"], lambda values: make("rule", values))
+    schedule = function_of(timed.name, [*names, *(["seed"] if per_seed else [])], schedule)
     return {"problem": problem, "rule": rule, "schedule": schedule}
 
 
@@ -269,7 +270,7 @@ def _kept(make: Callable[[Mapping[str, Any]], methods.Method]) -> Callable[[Mapp
     return made
 
 
-def _function(name: str, names: Iterable[str], make: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
+def function_of(name: str, names: Iterable[str], make: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
     """A function of these keywords, for :func:`jasgd.grid.names_asked_for`."""
 
     def maker(**values: Any) -> Any:
@@ -281,14 +282,15 @@ def _function(name: str, names: Iterable[str], make: Callable[[Mapping[str, Any]
     return maker
 
 
-def _part(kind: str, table: Any) -> _Part:
+def part_of(kind: str, table: Any) -> Part:
+    """What a table names, checked."""
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise ValueError(f"`{kind}` must be a table with a `name`, got {table!r}.")
     functions = {name: f for module in reversed(_MODULES[kind]) for name, f in _functions(module).items()}
     name = table["name"]
-    _require_known([name], functions, f"there is no {kind} called")
-    part = _Part(kind=kind, name=name, function=functions[name], arguments={k: v for k, v in table.items() if k != "name"})
-    _require_known(part.arguments, part.names, f"the {kind} {name!r} does not take")
+    require_known([name], functions, f"there is no {kind} called")
+    part = Part(kind=kind, name=name, function=functions[name], arguments={k: v for k, v in table.items() if k != "name"})
+    require_known(part.arguments, part.names, f"the {kind} {name!r} does not take")
     for key, value in part.arguments.items():
         if not isinstance(value, bool | int | float | str | list):
             raise ValueError(f"`{key}` of the {kind} {name!r} must be a number, a string or a list; else write Python.")
@@ -300,7 +302,8 @@ def _functions(module: Any) -> dict[str, Callable[..., Any]]:
     return {name: f for name, f in found.items() if f.__module__.startswith(module.__name__)}
 
 
-def _require_known(names: Iterable[Any], known: Iterable[str], sentence: str) -> None:
+def require_known(names: Iterable[Any], known: Iterable[str], sentence: str) -> None:
+    """Refuse other names, with the nearest one that is known."""
     known = list(known)
     for name in names:
         if name not in known:
