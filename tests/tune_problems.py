@@ -5,7 +5,17 @@ import numpy as np
 import jasgd
 from experiments.hierarchical2025.settings import network, network_space, toy, toy_space
 
-__all__ = ["TOY_OPTIMUM", "distance", "network", "network_space", "perceptron_space", "toy", "toy_space", "toys"]
+__all__ = [
+    "TOY_OPTIMUM",
+    "distance",
+    "network",
+    "network_space",
+    "perceptron",
+    "perceptron_space",
+    "toy",
+    "toy_space",
+    "toys",
+]
 
 TOY_OPTIMUM = -3.0
 
@@ -38,6 +48,15 @@ def perceptron_space():
         many = ForbiddenInClause(space[f"neurons_{i}"], [40, 45])
         space.add(ForbiddenAndConjunction(ForbiddenEqualsClause(space["optimizer"], "ASGD"), many))
     return space
+
+
+def perceptron(point):
+    """A function of ours on that space: every knob has a best value, an optimizer and a number of layers are better."""
+    near = {"decay": 0.3, "power": 0.8, "start": 0.5, "average_1": 0.9, "average_2": 0.7, "stability": 0.2}
+    value = (np.log10(point["learning_rate"]) + 2) ** 2 + {"ReLU": 0.0, "Sigmoid": 1.0, "Tanh": 0.5}[point["activation"]]
+    value += 3 * sum((point[name] - best) ** 2 for name, best in near.items() if name in point)
+    value += sum(abs(point[f"neurons_{i}"] - 30) / 10 for i in (1, 2, 3) if f"neurons_{i}" in point)
+    return value + {"ASGD": 0.0, "Adam": 0.5}[point["optimizer"]] + 0.5 * abs(point["layers"] - 2)
 
 
 def distance(u, v, kind):
