@@ -57,10 +57,22 @@ def test_every_seed_may_have_its_execution():
         np.testing.assert_allclose(found["loss"].sel(seed=seed), known["loss"][:-1], rtol=2e-5)
         for column in SAME:
             np.testing.assert_array_equal(found[column].sel(seed=seed), known[column][:-1])
+    ends = {n: dec.dasgd(FLEET, n) for n in (20, 40)}  # one ends at a time that is asked for
+    last = float(ends[20].time[-1])
+    found = dec.sweep(PROBLEM, optax.sgd(0.1), lambda n: ends[n], grid={"n": [20, 40]}, key=KEY, times=[1.0, last])
+    assert found["time"].values.tolist() == [0.0, 1.0, last]
     with pytest.raises(ValueError, match="do not have the same records; give `times`"):
         dec.sweep(
             PROBLEM, optax.sgd(0.1), lambda gradients: dec.dasgd(FLEET, gradients), grid={"gradients": [9, 8]}, key=KEY
         )
+
+
+def test_records_may_share_a_version():
+    """After the last gradient messages are still under way: two records, one version."""
+    execution = dec.dasgd(jasgd.fleet.equal(4), 60, latencies=0.5, drain=True)
+    found = dec.sweep(PROBLEM, optax.sgd(0.1), execution, key=KEY, every=58)
+    np.testing.assert_array_equal(found["version"], alone(execution, optax.sgd(0.1), 0, every=58)["version"])
+    assert found["version"].values.tolist() == [0, 60, 60]
 
 
 def test_a_diverged_run_spoils_no_other():

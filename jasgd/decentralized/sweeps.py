@@ -1,6 +1,7 @@
 """Many runs without a server: hyper-parameters times seeds, all runs of an execution in one compiled program."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from jasgd.traffic import UNITS
 if TYPE_CHECKING:
     import xarray
 
+_Records = tuple[list[int], np.ndarray | None]  # after which rows, at which times if these were asked for
 _AT_ONCE = 16  # more runs share little else, and fill the caches
 
 
@@ -80,10 +82,14 @@ def sweep(
     executions, rules = _Once(execution), _Once(rule)
     cases = [(point, seed) for point in points.points for seed in seed_list]
     programs: dict[int, Traced] = {}
+    records: dict[int, _Records] = {}
     groups: dict[Any, list[tuple[int, Traced, jax.Array]]] = {}
     for index, (point, seed) in enumerate(cases):
         its_execution, its_rule = executions.of(point, seed), rules.of(point, seed)
         check(problem, its_rule, its_execution, key, lanes)
+        if id(its_execution) not in records:
+            records[id(its_execution)] = records_of(its_execution, every, times)
+            _require_same_records(its_execution, executions.of(*cases[0]), records, timed=times is not None)
         init_key, jobs_key = split_key(jax.random.fold_in(key, seed))
         start = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
         if id(its_rule) not in programs:
@@ -95,7 +101,7 @@ def sweep(
     for members in groups.values():
         first = members[0][1]
         its_execution = executions.of(*cases[members[0][0]])
-        batch = _Batch(problem, first, its_execution, every, times, lanes)
+        batch = _Batch(problem, first, its_execution, records[id(its_execution)], lanes)
         most = runs_at_once or batch.runs_that_fit(_AT_ONCE)
         for begin in range(0, len(members), most):
             some = members[begin : begin + most]
@@ -116,6 +122,13 @@ def sweep(
     dims, shape = (*points.dims, "seed"), (*points.dims.values(), len(seed_list))
     coords = {name: (dim, values) for name, (dim, values) in points.coords.items()} | {"seed": np.array(seed_list)}
     return _dataset(results, dims, shape, coords, attributes, timed=times is not None)
+
+
+def _require_same_records(mine: Execution, first: Execution, records: Mapping[int, _Records], *, timed: bool) -> None:
+    """Records after so many gradients only fit together if the numbers agree; those at given times always do."""
+    ours, theirs = (one.gradients[records[id(one)][0]] for one in (mine, first))
+    if not timed and not np.array_equal(ours, theirs):
+        raise ValueError("these executions do not have the same records; give `times` that all of them reach.")
 
 
 class _Once:
@@ -140,10 +153,10 @@ class _Batch:
     """Runs of one program on one execution."""
 
     def __init__(
-        self, problem: Problem, program: Traced, execution: Execution, every: int | None, times: Any, lanes: int | None
+        self, problem: Problem, program: Traced, execution: Execution, records: _Records, lanes: int | None
     ) -> None:
         self.execution, self.params = execution, program.params
-        self.rows, self.times = records_of(execution, every, times)
+        self.rows, self.times = records
         self.marks = sorted(set(self.rows))
         self.plan = plan(execution, min(32, together(execution)) if lanes is None else int(lanes), self.marks)
         self.loop = engine.loop_of(program, self.plan)
@@ -201,12 +214,9 @@ def _dataset(
 ) -> "xarray.Dataset":
     along, other = ("time", "version") if timed else ("version", "time")
     axis = results[0][along]
-    if timed and any(not np.array_equal(found[along], axis) for found in results):
-        # Executions end at times of their own: what was asked for is what they share.
-        results = [{name: column[:-1] for name, column in found.items()} for found in results]
-        axis = results[0][along]
-    if any(not np.array_equal(found[along], axis) for found in results):
-        raise ValueError("these executions do not have the same records; give `times` that all of them reach.")
+    if timed:  # executions end at times of their own: what was asked for is what they share
+        axis = functools.reduce(np.intersect1d, [found[along] for found in results])
+        results = [{name: column[np.isin(found[along], axis)] for name, column in found.items()} for found in results]
     units = {"time": "s", "version": "gradients", **UNITS}
 
     def labelled(name: str) -> Any:

@@ -10,8 +10,9 @@ from jasgd.read_models import Coordinates, ReadModel, Updates
 def inconsistent(oracle: Oracle, read_model: ReadModel) -> Oracle:
     """The same oracle, at what a read sees that is not of one version.
 
-    Such a read sees versions up to the one just before its use, so one gradient of a run can be computed at a time: compute
-    many runs together (:func:`jasgd.sweep`). All versions that it may see are kept, and read.
+    Without a window such a read sees versions up to the one just before its use, so one gradient of a run can be computed at
+    a time: compute many runs together (:func:`jasgd.sweep`), or ask for several ``lanes`` if there is a window. All versions
+    that a read may see are kept, and gone through for every gradient.
 
     Args:
       oracle: what is computed, e.g. :func:`jasgd.oracles.gradient`.
