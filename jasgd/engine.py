@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jasgd import ring
+from jasgd import at_once, ring
 from jasgd.chunks import ring_rows
 from jasgd.extra_args import EXTRA_ARGS
 from jasgd.keys import job_key
 from jasgd.layout import Layout
+from jasgd.linear import Linear
 from jasgd.plan import Plan
 from jasgd.program import Program
 from jasgd.read_models import ReadModel, read_key
@@ -60,6 +61,7 @@ class Loop:
       padded: some rows are no deliveries: other runs of the same batch are longer.
       read_model: what a worker reads, if not one version.
       layout: how lanes and parameters lie on several devices.
+      linear: the rule's linear form, if the deliveries of a step are applied at once.
     """
 
     sample: Program
@@ -76,6 +78,7 @@ class Loop:
     padded: bool = False
     read_model: ReadModel | None = None
     layout: Layout | None = None
+    linear: Linear | None = None
 
 
 def init(program: Traced, plan: Plan, *, layout: Layout | None = None) -> State:
@@ -134,6 +137,7 @@ def loop_of(
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
         read_model=program.read_model if plan.window else None,
         layout=layout,
+        linear=program.linear if plan.lanes > 1 and not _whole_rounds(program, plan) else None,
     )
 
 
@@ -171,6 +175,8 @@ def run_chunk(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk:
             if loop.lanes == 1:
                 return _single(loop, numbers, state, _row(chunk["rows"], now), batch)
             lane = jax.tree.map(lambda a: ring.take(a, inner), mine)
+            if loop.linear is not None:
+                return at_once.step(loop, numbers, state, _row(chunk["rows"], now), lane, batch)
             first = chunk["first"]
             if loop.whole_rounds:
                 return _round(loop, numbers, state, chunk["rows"], first[now], lane, batch)

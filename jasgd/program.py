@@ -92,7 +92,7 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
                 place[id(atom)] = len(values)
                 values.append(np.asarray(atom.val, atom.aval.dtype))
         for eqn in jaxpr.eqns:
-            for inner in _entered(eqn):
+            for inner in entered(eqn):
                 collect(inner.jaxpr)
 
     def run(jaxpr: jex.Jaxpr, consts: Any, numbers: Any, *args: Any) -> list[Any]:
@@ -104,14 +104,14 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
             return numbers[place[id(atom)]] if id(atom) in place else atom.val
 
         for eqn in jaxpr.eqns:
-            inputs, inner = list(map(read, eqn.invars)), _entered(eqn)
+            inputs, inner = list(map(read, eqn.invars)), entered(eqn)
             if eqn.primitive.name == "cond":
                 branches = [functools.partial(run, branch.jaxpr, branch.consts, numbers) for branch in inner]
                 outputs = jax.lax.switch(inputs[0], branches, *inputs[1:])
             elif inner:
                 outputs = run(inner[0].jaxpr, inner[0].consts, numbers, *inputs)
             else:
-                outputs = _evaluated(jaxpr, eqn, inputs)
+                outputs = evaluated(jaxpr, eqn, inputs)
             known.update(zip(eqn.outvars, outputs, strict=True))
         return list(map(read, jaxpr.outvars))
 
@@ -126,7 +126,7 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
     return jex.ClosedJaxpr(whole.jaxpr, ()), [*closed.consts, *values]
 
 
-def _evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+def evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
     """The results of one equation out of a program."""
     if not any(
         isinstance(parameter, jex.ClosedJaxpr | jex.Jaxpr) or callable(parameter) for parameter in eqn.params.values()
@@ -144,7 +144,7 @@ def _evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[A
     return list(jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))(*inputs))
 
 
-def _entered(eqn: jex.JaxprEqn) -> list[jex.ClosedJaxpr]:
+def entered(eqn: jex.JaxprEqn) -> list[jex.ClosedJaxpr]:
     """Functions inside an equation that are looked into."""
     if eqn.primitive.name in ("jit", "pjit"):
         return [eqn.params["jaxpr"]]

@@ -1,0 +1,127 @@
+r"""A step of the engine for linear rules: all versions that it creates are formed at once.
+
+With z the parameters and what the rule remembers, the D deliveries of a step are one lower triangular system
+
+.. math:: z_j - A_j z_{j-1} = b_j g_j, \qquad j = 1, \dots, D,
+
+of which only coefficients are computed: every version is a combination of z_0 and of the gradients at hand, those of the W
+lanes and those that have waited. What somebody will read is one product of a small matrix with the stacked gradients,
+written into the ring at once. There is no loop, and no operation per delivery or per leaf of the parameters, so that on an
+accelerator the number of launches does not grow with W.
+
+A gradient that is not finite makes all versions of its step so, also those before it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jasgd import ring
+from jasgd.extra_args import EXTRA_ARGS
+from jasgd.flat import FlatState
+from jasgd.rules._rows import sum_dtype
+
+if TYPE_CHECKING:
+    from jasgd.engine import Loop, Numbers, State
+
+
+def step(loop: "Loop", numbers: "Numbers", state: "State", rows: Mapping[str, Any], lane: Mapping[str, Any], batch: Any) -> "State":
+    """Compute W gradients and apply the deliveries of the step, whose columns ``rows`` are (D,)."""
+    snapshots = ring.gather(state.ring, lane["read_slot"])
+    fresh = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
+    busy = jnp.arange(loop.lanes)[:, None] < lane["computed"]  # what an idle lane has computed is nobody's
+    fresh = jax.tree.map(lambda g: jnp.where(busy, g, jnp.zeros_like(g)), fresh)
+    waiting = ring.gather(state.ring, rows["waiting_slot"]) if loop.stores else None
+
+    matrices, rest = _coefficients(loop, numbers, state, rows)
+    like_params, written = state.rule_state.like_params, rows["write_slot"].shape[0]
+    new: list[list[jax.Array]] = []
+    versions: list[jax.Array] = []
+    for i, matrix in enumerate(matrices):
+        z = [state.params[i], *(tree[i] for tree in like_params), *([state.gathered[i]] if loop.gathers else [])]
+        wanted = _wanted(loop, rows, *_deliveries(loop, rows, matrix))
+        z_0, computed, waited = jnp.split(wanted, [len(z), len(z) + loop.lanes], axis=1)
+        made = _product(computed, fresh[i])
+        if waiting is not None:
+            made += _product(waited, waiting[i])
+        made += sum(z_0[:, c, None] * z[c].astype(made.dtype)[None] for c in range(len(z)))
+        versions.append(made[:written].astype(z[0].dtype))
+        new.append([made[written + c].astype(old.dtype) for c, old in enumerate(z)])
+    params, *others = zip(*new, strict=True)
+    return dataclasses.replace(
+        state,
+        params=params,
+        rule_state=FlatState(tuple(others[: len(like_params)]), rest),
+        ring=ring.scatter(state.ring, rows["write_slot"], tuple(versions)),
+        gathered=others[-1] if loop.gathers else None,
+    )
+
+
+def _coefficients(loop: "Loop", numbers: "Numbers", state: "State", rows: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The rule's matrices for every delivery, (D, s, s + 1), and its counters and the like after the step."""
+    before, zero = state.rule_state.rest, jnp.zeros(())
+
+    def one(told: Mapping[str, jax.Array], updates: jax.Array) -> Any:
+        extra = {name: told.get(name, zero) for name in EXTRA_ARGS}
+        return loop.linear.coefficients(numbers.rule, extra, loop.linear.rest_after(before, before, updates))
+
+    matrices, new = jax.vmap(one)({name: rows[name] for name in loop.extra_args}, rows["updates_before"])
+    last = jax.tree.map(lambda values: ring.take(values, rows["last_update"]), new)
+    return matrices, loop.linear.rest_after(before, last, rows["updates"])
+
+
+def _deliveries(loop: "Loop", rows: Mapping[str, Any], matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A and b of every delivery, (D, s, s) and (D, s); of places without one, the identity and zero."""
+    count, size = matrix.shape[:2]
+
+    def where(condition: jax.Array, then: jax.Array, otherwise: Any) -> jax.Array:
+        return jnp.where(condition.reshape(-1, *(1,) * (then.ndim - 1)), then, jnp.asarray(otherwise, then.dtype))
+
+    if "apply" in loop.extra_args:  # such a rule returns zero for rows that are only gathered; here they are
+        update = np.arange(size)[None, :, None] == 0
+        matrix = jnp.where(update & ~rows["apply"][:, None, None], jnp.zeros_like(matrix), matrix)
+    a, b = matrix[..., :-1], matrix[..., -1]
+    a += np.diag([1, *[0] * (size - 1)]).astype(a.dtype)[None]  # the update is added to the parameters
+    weight = rows["weight"].astype(b.dtype) if "weight" in rows else jnp.ones(count, b.dtype)
+    if loop.gathers:  # the weighted sum of a server step is one more thing that is remembered
+        a = jnp.pad(jnp.concatenate([a, b[..., None]], axis=2), [(0, 0), (0, 1), (0, 0)])
+        a = where(rows["apply"], a, np.eye(size + 1)[None])
+        b = jnp.concatenate([where(rows["apply"], b, 0), where(rows["apply"], jnp.zeros((count, 1), b.dtype), 1)], axis=1)
+    real = jnp.arange(count) < rows["count"]
+    return where(real, a, np.eye(a.shape[1])[None]), where(real, b * weight[:, None], 0)
+
+
+def _wanted(loop: "Loop", rows: Mapping[str, Any], a: jax.Array, b: jax.Array) -> jax.Array:
+    """What the ring and the state need, out of z_0 and the gradients at hand: a matrix (V + s, s + W + waiting).
+
+    V things are written into the ring: versions, and gradients that are to wait.
+    """
+    (count, size), delivered_as = b.shape, rows["delivered_as"]  # of every gradient its delivery, D if it has none now
+    j, sources = np.arange(count), delivered_as.shape[0]
+    if loop.linear.moves_with_gradients_alone and not loop.gathers:
+        steps = jnp.concatenate([b[:, 0], jnp.zeros(1, b.dtype)])[delivered_as]
+        of_gradients = jnp.where(delivered_as[None] <= j[:, None], steps[None], jnp.zeros_like(steps[None]))
+        z = jnp.concatenate([jnp.ones((count, 1), b.dtype), of_gradients], axis=1)[:, None]
+    else:
+        follows = (j[:, None] == j[None] + 1)[:, None, :, None]
+        zero = jnp.zeros((), b.dtype)
+        system = jnp.eye(count * size, dtype=b.dtype) - jnp.where(follows, a[:, :, None], zero).reshape(2 * (count * size,))
+        at = (delivered_as[None] == j[:, None])[:, None]
+        right = jnp.concatenate([jnp.where(j[:, None, None] == 0, a, zero), jnp.where(at, b[..., None], zero)], axis=2)
+        right = right.reshape(count * size, size + sources)
+        z = jax.scipy.linalg.solve_triangular(system, right, lower=True, unit_diagonal=True)
+        z = z.reshape(count, size, size + sources)
+    stored = jnp.eye(loop.lanes, size + sources, k=size, dtype=b.dtype)
+    return jnp.concatenate([jnp.concatenate([z[:, 0], stored])[rows["write_row"]], z[-1]])
+
+
+def _product(coefficients: jax.Array, gradients: jax.Array) -> jax.Array:
+    """In full precision, also where a device would multiply faster without."""
+    wide = sum_dtype(gradients)
+    return jnp.dot(coefficients, gradients.astype(wide), precision=jax.lax.Precision.HIGHEST, preferred_element_type=wide)
