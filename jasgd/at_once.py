@@ -20,60 +20,83 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jasgd import ring
 from jasgd.extra_args import EXTRA_ARGS
-from jasgd.flat import FlatState
 from jasgd.rules._rows import sum_dtype
 
 if TYPE_CHECKING:
     from jasgd.engine import Loop, Numbers, State
+    from jasgd.plan import Plan
+    from jasgd.traced import Traced
 
 
-def step(loop: "Loop", numbers: "Numbers", state: "State", rows: Mapping[str, Any], lane: Mapping[str, Any], batch: Any) -> "State":
-    """Compute W gradients and apply the deliveries of the step, whose columns ``rows`` are (D,)."""
+_AHEAD_BYTES = 2**26  # samples and coefficients of a block
+
+
+def steps_ahead(program: "Traced", plan: "Plan") -> int:
+    """Steps whose samples and coefficients are computed together: many, since each operation has its price."""
+    deliveries, waiting, written = plan.widths
+    parts = 2 + len(program.rule_state.like_params)  # parameters, what is remembered, and perhaps a gathered sum
+    coefficients = (deliveries * parts) ** 2 + (written + parts) * (parts + plan.lanes + waiting)
+    return _AHEAD_BYTES // (plan.lanes * program.batch_bytes + 8 * coefficients)
+
+
+def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, Any], batch: Any) -> "State":
+    """Compute W gradients, and from them everything that the step makes."""
     snapshots = ring.gather(state.ring, lane["read_slot"])
-    fresh = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
+    gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
     busy = jnp.arange(loop.lanes)[:, None] < lane["computed"]  # what an idle lane has computed is nobody's
-    fresh = jax.tree.map(lambda g: jnp.where(busy, g, jnp.zeros_like(g)), fresh)
-    waiting = ring.gather(state.ring, rows["waiting_slot"]) if loop.stores else None
-
-    matrices, rest = _coefficients(loop, numbers, state, rows)
-    like_params, written = state.rule_state.like_params, rows["write_slot"].shape[0]
-    new: list[list[jax.Array]] = []
-    versions: list[jax.Array] = []
-    for i, matrix in enumerate(matrices):
-        z = [state.params[i], *(tree[i] for tree in like_params), *([state.gathered[i]] if loop.gathers else [])]
-        wanted = _wanted(loop, rows, *_deliveries(loop, rows, matrix))
-        z_0, computed, waited = jnp.split(wanted, [len(z), len(z) + loop.lanes], axis=1)
-        made = _product(computed, fresh[i])
+    gradients = jax.tree.map(lambda g: jnp.where(busy, g, jnp.zeros_like(g)), gradients)
+    waiting = ring.gather(state.ring, lane["waiting_slot"]) if loop.stores else None
+    gathered = [] if state.gathered is None else [state.gathered]
+    remembered = [state.params, *state.rule_state.like_params, *gathered]
+    written = lane["write_slot"].shape[0]
+    made = []
+    for i, coefficients in enumerate(lane["made_of"]):
+        z = [tree[i] for tree in remembered]
+        of_z, of_gradients, of_waiting = jnp.split(coefficients, [len(z), len(z) + loop.lanes], axis=1)
+        made.append(_product(of_gradients, gradients[i]))
         if waiting is not None:
-            made += _product(waited, waiting[i])
-        made += sum(z_0[:, c, None] * z[c].astype(made.dtype)[None] for c in range(len(z)))
-        versions.append(made[:written].astype(z[0].dtype))
-        new.append([made[written + c].astype(old.dtype) for c, old in enumerate(z)])
-    params, *others = zip(*new, strict=True)
+            made[i] += _product(of_waiting, waiting[i])
+        made[i] += sum(of_z[:, c, None] * vector[None].astype(made[i].dtype) for c, vector in enumerate(z))
+
+    def after(c: int, tree: Any) -> tuple[jax.Array, ...]:
+        return tuple(made[i][written + c].astype(vector.dtype) for i, vector in enumerate(tree))
+
+    params, *others = (after(c, tree) for c, tree in enumerate(remembered))
+    versions = tuple(rows[:written].astype(vector.dtype) for rows, vector in zip(made, params, strict=True))
+    like_params = tuple(others[: len(state.rule_state.like_params)])
     return dataclasses.replace(
         state,
         params=params,
-        rule_state=FlatState(tuple(others[: len(like_params)]), rest),
-        ring=ring.scatter(state.ring, rows["write_slot"], tuple(versions)),
-        gathered=others[-1] if loop.gathers else None,
+        rule_state=state.rule_state._replace(like_params=like_params),
+        ring=ring.scatter(state.ring, lane["write_slot"], versions),
+        gathered=others[-1] if gathered else None,
     )
 
 
-def _coefficients(loop: "Loop", numbers: "Numbers", state: "State", rows: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The rule's matrices for every delivery, (D, s, s + 1), and its counters and the like after the step."""
-    before, zero = state.rule_state.rest, jnp.zeros(())
+def coefficients(
+    loop: "Loop", numbers: "Numbers", rest: tuple[jax.Array, ...], ahead: Mapping[str, Any]
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    """What all steps of a block make, as combinations; and the rule's counters and the like after the block.
 
-    def one(told: Mapping[str, jax.Array], updates: jax.Array) -> Any:
+    They do not depend on the parameters, so they are computed ahead, like samples. For every dtype a matrix per step, of shape
+    (V + s, s + W + waiting): V things are written into the ring, versions and gradients that are to wait, and z has s parts.
+    """
+    zero = jnp.zeros(())
+
+    def of_delivery(told: Mapping[str, jax.Array], updates_before: jax.Array) -> Any:
         extra = {name: told.get(name, zero) for name in EXTRA_ARGS}
-        return loop.linear.coefficients(numbers.rule, extra, loop.linear.rest_after(before, before, updates))
+        return loop.linear.coefficients(numbers.rule, extra, loop.linear.rest_after(rest, rest, updates_before))
 
-    matrices, new = jax.vmap(one)({name: rows[name] for name in loop.extra_args}, rows["updates_before"])
-    last = jax.tree.map(lambda values: ring.take(values, rows["last_update"]), new)
-    return matrices, loop.linear.rest_after(before, last, rows["updates"])
+    def of_step(rows: Mapping[str, Any]) -> Any:
+        matrices, new = jax.vmap(of_delivery)({name: rows[name] for name in loop.extra_args}, rows["updates_before"])
+        return tuple(_made_of(loop, rows, *_deliveries(loop, rows, matrix)) for matrix in matrices), new
+
+    made_of, new = jax.vmap(of_step)(ahead["steps"])
+    last = [ring.take(values.ravel(), ahead["last_update"]) for values in new]
+    return made_of, loop.linear.rest_after(rest, last, ahead["updates"])
 
 
 def _deliveries(loop: "Loop", rows: Mapping[str, Any], matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -97,11 +120,8 @@ def _deliveries(loop: "Loop", rows: Mapping[str, Any], matrix: jax.Array) -> tup
     return where(real, a, np.eye(a.shape[1])[None]), where(real, b * weight[:, None], 0)
 
 
-def _wanted(loop: "Loop", rows: Mapping[str, Any], a: jax.Array, b: jax.Array) -> jax.Array:
-    """What the ring and the state need, out of z_0 and the gradients at hand: a matrix (V + s, s + W + waiting).
-
-    V things are written into the ring: versions, and gradients that are to wait.
-    """
+def _made_of(loop: "Loop", rows: Mapping[str, Any], a: jax.Array, b: jax.Array) -> jax.Array:
+    """What a step writes into the ring, and z after it, out of z before it and the gradients at hand."""
     (count, size), delivered_as = b.shape, rows["delivered_as"]  # of every gradient its delivery, D if it has none now
     j, sources = np.arange(count), delivered_as.shape[0]
     if loop.linear.moves_with_gradients_alone and not loop.gathers:

@@ -33,7 +33,7 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     With a read model also ``delay`` and ``seen_slots`` (rows, 1 + window), per delivery of one lane, per lane of several.
     Per step (blocks * block + 1,): ``first``, the rows applied before it. If gradients wait, per step also which lanes
     are stored where, and whether all its rows are ``fresh``; per row ``fresh`` and ``waiting_slot``.
-    Of a loop that applies the deliveries of a step at once, the rows are those of :func:`_rows_of_steps`.
+    A loop that applies the deliveries of a step at once has no rows but what :func:`_at_once` makes.
     """
     schedule, width = plan.schedule, plan.lanes
     steps = -(-plan.chunk_steps // loop.block) * loop.block
@@ -82,12 +82,13 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
     if loop.linear is not None:
         told = {name: columns[name] for name in loop.extra_args}
+        told["used"] = columns["apply"] | ("apply" in loop.extra_args)
         if loop.weighted:
             told["weight"] = schedule.weight[rows]
         if loop.gathers:
             told["apply"] = schedule.apply[rows]
-        by_step = _rows_of_steps(loop, plan, told, begin, end, steps)
-        return {"lanes": lanes, "rows": by_step, "steps": np.int32(end - begin)}
+        slots, ahead = _at_once(plan, told, begin, end, blocks)
+        return {"lanes": lanes | slots, "ahead": ahead, "steps": np.int32(end - begin)}
     if width == 1:
         needed["read_slot"] = plan.read_slot[rows]
         if loop.read_model is not None:
@@ -108,63 +109,58 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     }
 
 
-def _rows_of_steps(
-    loop: "Loop", plan: Plan, told: dict[str, np.ndarray], begin: int, end: int, steps: int
-) -> dict[str, np.ndarray]:
-    """For every step its D deliveries, what it takes from the ring, and the V things that it writes.
+def _at_once(
+    plan: Plan, told: dict[str, np.ndarray], begin: int, end: int, blocks: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """For every step (blocks, block, ...) what it takes from the ring and the V things that it writes, and of what these are made.
 
-    Per step and delivery what the rule is told, ``updates_before``, of this step; per step ``count``, and how many
-    ``updates`` the rule makes, the last one at ``last_update``. Of the W lanes and the gradients that have waited, in
-    ``waiting_slot``, the delivery that uses them, ``delivered_as``; D if it is none of this step. Of what is written the
-    ``write_slot``, beyond the ring for nothing, and ``write_row``: the delivery that makes a version, or D + the lane of a
-    gradient that is to wait.
+    Slots: ``waiting_slot`` of the gradients that have waited, ``write_slot`` (V,), beyond the ring for nothing.
+    Ahead, per step: of its D deliveries what the rule is told, ``count`` of them, and ``updates_before``, those of the block;
+    ``delivered_as``, which of them uses each lane and each gradient that has waited, D for none; ``write_row`` (V,), the
+    delivery that makes what is written, or D + the lane of a gradient that is to wait. Per block: the number of ``updates``,
+    and of the ``last_update`` its step times D + its place.
     """
     deliveries, waiting, written = map(_power_of_two, plan.widths)
+    steps, nobody = blocks[0] * blocks[1], ring_rows(plan) - 1
     rows = slice(int(plan.first[begin]), int(plan.first[end]))
-    step, apply = plan.applied[rows] - begin, plan.schedule.apply[rows]
+    step = plan.applied[rows].astype(np.int64) - begin
     place = _places(step)
-    used = np.ones_like(apply) if "apply" in loop.extra_args else apply  # the rows that the rule sees
+
+    def table(fill: Any, where: tuple[np.ndarray, np.ndarray], values: np.ndarray, width: int = deliveries) -> np.ndarray:
+        narrow = values.astype(np.int32) if values.dtype.kind == "i" else values
+        result = np.full((steps, width), fill, jax.dtypes.canonicalize_dtype(narrow.dtype))
+        result[where] = narrow
+        return result.reshape(*blocks, width)
+
+    block, used = step // blocks[1], told.pop("used")  # the deliveries for which the rule is called
     before = np.cumsum(used) - used
+    last = np.zeros(blocks[0], np.int64)
+    last[block[used]] = ((step % blocks[1]) * deliveries + place)[used]
 
-    def table(width: int, fill: Any, *where: np.ndarray, values: np.ndarray) -> np.ndarray:
-        narrow = np.int32 if values.dtype.kind == "i" else jax.dtypes.canonicalize_dtype(values.dtype)
-        result = np.full((steps, width), fill, narrow)
-        result[where] = values
-        return result
-
-    rows_of = {name: table(deliveries, 0, step, place, values=column) for name, column in told.items()}
-    first = np.minimum(np.searchsorted(step, step), len(step))
-    rows_of["updates_before"] = table(deliveries, 0, step, place, values=before - before[first])
-    count = np.bincount(step, minlength=steps)
-    last = np.zeros(steps, np.int32)
-    np.maximum.at(last, step[used], place[used].astype(np.int32))
-    updates = np.bincount(step[used], minlength=steps)
-    rows_of |= {"count": count.astype(np.int32), "updates": updates.astype(np.int32), "last_update": last}
-
-    waits = plan.gradient_slot[rows] >= 0
+    waits, makes = plan.gradient_slot[rows] >= 0, plan.write_slot[rows] < plan.slots
     turn = _places(step[waits])
     source = plan.lane[rows].astype(np.int64)
     source[waits] = plan.lanes + turn
-    rows_of["delivered_as"] = table(plan.lanes + waiting, deliveries, step, source, values=place)
-    if loop.stores:
-        nobody = ring_rows(plan) - 1
-        rows_of["waiting_slot"] = table(waiting, nobody, step[waits], turn, values=plan.gradient_slot[rows][waits])
 
-    makes = plan.write_slot[rows] < plan.slots
     computed = plan.computed_between(begin, end)
     stored = computed[plan.gradient_slot[computed] >= 0]
-    into = np.concatenate([step[makes], plan.step[stored] - begin])
+    into = np.concatenate([step[makes], plan.step[stored].astype(np.int64) - begin])
     order = np.argsort(into, kind="stable")
     at = (into[order], _places(into[order]))
     slot = np.concatenate([plan.write_slot[rows][makes], plan.gradient_slot[stored]])[order]
-    what = np.concatenate([place[makes], deliveries + plan.lane[stored]])[order]
-    rows_of["write_slot"] = table(written, 0, *at, values=slot)
-    beyond = ring_rows(plan) + np.arange(written, dtype=np.int32)
-    nothing = np.ones((steps, written), np.bool_)
-    nothing[at] = False
-    rows_of["write_slot"] = np.where(nothing, beyond, rows_of["write_slot"])
-    rows_of["write_row"] = table(written, 0, *at, values=what)
-    return rows_of
+    made_by = np.concatenate([place[makes], deliveries + plan.lane[stored]])[order]
+    slots = {
+        "waiting_slot": table(nobody, (step[waits], turn), plan.gradient_slot[rows][waits], waiting),
+        "write_slot": table(nobody + 1 + np.arange(written), at, slot, written),
+    }
+    of_steps = {name: table(0, (step, place), column) for name, column in told.items()} | {
+        "updates_before": table(0, (step, place), before - before[np.searchsorted(block, block)]),
+        "count": np.bincount(step, minlength=steps).astype(np.int32).reshape(blocks),
+        "delivered_as": table(deliveries, (step, source), place, plan.lanes + waiting),
+        "write_row": table(0, at, made_by, written),
+    }
+    updates = np.bincount(block[used], minlength=blocks[0])
+    return slots, {"steps": of_steps, "updates": updates.astype(np.int32), "last_update": last.astype(np.int32)}
 
 
 def _places(step: np.ndarray) -> np.ndarray:

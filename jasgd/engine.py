@@ -123,13 +123,15 @@ def loop_of(
 ) -> Loop:
     """The loop that computes a plan; samples are drawn in blocks that fit into a cache."""
     jobs = max(1, min(most_samples, sample_bytes // max(program.batch_bytes, 1)))
+    linear = program.linear if plan.lanes > 1 and not _whole_rounds(program, plan) else None
+    block = jobs // plan.lanes if linear is None else at_once.steps_ahead(program, plan)
     return Loop(
         sample=program.sample,
         gradient=program.gradient,
         rule=program.rule,
         extra_args=program.extra_args,
         lanes=plan.lanes,
-        block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
+        block=max(1, min(block, plan.chunk_steps)),
         stores=bool((plan.gradient_slot >= 0).any()),
         gathers=gathers(program, plan),
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
@@ -137,7 +139,7 @@ def loop_of(
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
         read_model=program.read_model if plan.window else None,
         layout=layout,
-        linear=program.linear if plan.lanes > 1 and not _whole_rounds(program, plan) else None,
+        linear=linear,
     )
 
 
@@ -169,6 +171,10 @@ def run_chunk(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk:
         mine = jax.tree.map(lambda a: ring.take(a, index), lanes)
         batches = _sample(loop, numbers, key, mine["worker"], mine["job"])
         begin = index * loop.block
+        if loop.linear is not None:
+            ahead = jax.tree.map(lambda a: ring.take(a, index), chunk["ahead"])
+            mine["made_of"], rest = at_once.coefficients(loop, numbers, state.rule_state.rest, ahead)
+            state = dataclasses.replace(state, rule_state=state.rule_state._replace(rest=rest))
 
         def one(inner: jax.Array, state: State) -> State:
             now, batch = begin + inner, jax.tree.map(lambda a: ring.take(a, inner), batches)
@@ -176,7 +182,7 @@ def run_chunk(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk:
                 return _single(loop, numbers, state, _row(chunk["rows"], now), batch)
             lane = jax.tree.map(lambda a: ring.take(a, inner), mine)
             if loop.linear is not None:
-                return at_once.step(loop, numbers, state, _row(chunk["rows"], now), lane, batch)
+                return at_once.step(loop, numbers, state, lane, batch)
             first = chunk["first"]
             if loop.whole_rounds:
                 return _round(loop, numbers, state, chunk["rows"], first[now], lane, batch)

@@ -44,17 +44,27 @@ class Flat:
     groups: tuple[tuple[int, ...], ...]
     state: StateFormat
 
+    def trees(self, params: Sequence[jax.Array], state: FlatState) -> tuple[optax.Params, optax.OptState]:
+        """The parameters and the rule's state again."""
+        return self.params(params), self.state.join([self.params(vectors) for vectors in state.like_params], state.rest)
+
     def params(self, vectors: Sequence[jax.Array]) -> optax.Params:
         """The parameters, or anything like them, again."""
         return _tree(self.structure, self.shapes, self.groups, vectors)
 
-    def rule_state(self, state: FlatState) -> optax.OptState:
-        """The rule's state again."""
-        return self.state.join([self.params(vectors) for vectors in state.like_params], state.rest)
-
     def over_params(self, function: Program, numbers: list[jax.Array]) -> Program:
         """A program of the parameters, as one of the vectors; it takes the same numbers."""
         return _traced(lambda numbers, vectors: function(numbers, self.params(vectors)), numbers, self.program.params)
+
+
+def launches_cost() -> bool:
+    """Whether the default device pays for every operation that it starts, so that few wide ones are worth it: no CPU does.
+
+    Example:
+      >>> launches_cost()
+      False
+    """
+    return jax.default_backend() != "cpu"
 
 
 def flattened(program: Traced) -> Flat | None:
