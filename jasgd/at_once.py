@@ -23,6 +23,7 @@ import numpy as np
 
 from jasgd import ring
 from jasgd.extra_args import EXTRA_ARGS
+from jasgd.linear import Linear
 from jasgd.rules._rows import sum_dtype
 
 if TYPE_CHECKING:
@@ -77,26 +78,26 @@ def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, An
 
 
 def coefficients(
-    loop: "Loop", numbers: "Numbers", rest: tuple[jax.Array, ...], ahead: Mapping[str, Any]
+    loop: "Loop", linear: Linear, numbers: "Numbers", rest: tuple[jax.Array, ...], ahead: Mapping[str, Any]
 ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     """What all steps of a block make, as combinations; and the rule's counters and the like after the block.
 
-    They do not depend on the parameters, so they are computed ahead, like samples. For every dtype a matrix per step, of shape
-    (V + s, s + W + waiting): V things are written into the ring, versions and gradients that are to wait, and z has s parts.
+    They do not depend on the parameters, so they are computed ahead, like samples. For every dtype a matrix per step, of
+    shape (V + s, s + W + waiting): V versions, and gradients that are to wait, go into the ring, and z has s parts.
     """
     zero = jnp.zeros(())
 
     def of_delivery(told: Mapping[str, jax.Array], updates_before: jax.Array) -> Any:
         extra = {name: told.get(name, zero) for name in EXTRA_ARGS}
-        return loop.linear.coefficients(numbers.rule, extra, loop.linear.rest_after(rest, rest, updates_before))
+        return linear.coefficients(numbers.rule, extra, linear.rest_after(rest, updates_before))
 
     def of_step(rows: Mapping[str, Any]) -> Any:
         matrices, new = jax.vmap(of_delivery)({name: rows[name] for name in loop.extra_args}, rows["updates_before"])
-        return tuple(_made_of(loop, rows, *_deliveries(loop, rows, matrix)) for matrix in matrices), new
+        return tuple(_made_of(loop, linear, rows, *_deliveries(loop, rows, matrix)) for matrix in matrices), new
 
     made_of, new = jax.vmap(of_step)(ahead["steps"])
     last = [ring.take(values.ravel(), ahead["last_update"]) for values in new]
-    return made_of, loop.linear.rest_after(rest, last, ahead["updates"])
+    return made_of, linear.rest_after(rest, ahead["updates"], last)
 
 
 def _deliveries(loop: "Loop", rows: Mapping[str, Any], matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -120,11 +121,11 @@ def _deliveries(loop: "Loop", rows: Mapping[str, Any], matrix: jax.Array) -> tup
     return where(real, a, np.eye(a.shape[1])[None]), where(real, b * weight[:, None], 0)
 
 
-def _made_of(loop: "Loop", rows: Mapping[str, Any], a: jax.Array, b: jax.Array) -> jax.Array:
+def _made_of(loop: "Loop", linear: Linear, rows: Mapping[str, Any], a: jax.Array, b: jax.Array) -> jax.Array:
     """What a step writes into the ring, and z after it, out of z before it and the gradients at hand."""
     (count, size), delivered_as = b.shape, rows["delivered_as"]  # of every gradient its delivery, D if it has none now
     j, sources = np.arange(count), delivered_as.shape[0]
-    if loop.linear.moves_with_gradients_alone and not loop.gathers:
+    if linear.moves_with_gradients_alone and not loop.gathers:
         steps = jnp.concatenate([b[:, 0], jnp.zeros(1, b.dtype)])[delivered_as]
         of_gradients = jnp.where(delivered_as[None] <= j[:, None], steps[None], jnp.zeros_like(steps[None]))
         z = jnp.concatenate([jnp.ones((count, 1), b.dtype), of_gradients], axis=1)[:, None]

@@ -82,12 +82,12 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
     if loop.linear is not None:
         told = {name: columns[name] for name in loop.extra_args}
-        told["used"] = columns["apply"] | ("apply" in loop.extra_args)
         if loop.weighted:
             told["weight"] = schedule.weight[rows]
         if loop.gathers:
             told["apply"] = schedule.apply[rows]
-        slots, ahead = _at_once(plan, told, begin, end, blocks)
+        called = columns["apply"] | ("apply" in loop.extra_args)  # the deliveries for which the rule is called
+        slots, ahead = _at_once(plan, told, called, begin, end, blocks)
         return {"lanes": lanes | slots, "ahead": ahead, "steps": np.int32(end - begin)}
     if width == 1:
         needed["read_slot"] = plan.read_slot[rows]
@@ -110,15 +110,15 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
 
 
 def _at_once(
-    plan: Plan, told: dict[str, np.ndarray], begin: int, end: int, blocks: tuple[int, int]
+    plan: Plan, told: dict[str, np.ndarray], called: np.ndarray, begin: int, end: int, blocks: tuple[int, int]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """For every step (blocks, block, ...) what it takes from the ring and the V things that it writes, and of what these are made.
+    """What a step takes from the ring and what it writes, and what that is made of; (blocks, block, ...) of all steps.
 
-    Slots: ``waiting_slot`` of the gradients that have waited, ``write_slot`` (V,), beyond the ring for nothing.
-    Ahead, per step: of its D deliveries what the rule is told, ``count`` of them, and ``updates_before``, those of the block;
+    Slots: ``waiting_slot`` of the gradients that have waited, and ``write_slot`` (V,), beyond the ring for nothing.
+    Ahead, per step: of its D deliveries what the rule is told, their ``count``, and ``updates_before``, those of the block;
     ``delivered_as``, which of them uses each lane and each gradient that has waited, D for none; ``write_row`` (V,), the
-    delivery that makes what is written, or D + the lane of a gradient that is to wait. Per block: the number of ``updates``,
-    and of the ``last_update`` its step times D + its place.
+    delivery that makes what is written, or D + the lane of a gradient that is to wait.
+    Ahead, per block: the number of ``updates``, and of the ``last_update`` its step times D + its place.
     """
     deliveries, waiting, written = map(_power_of_two, plan.widths)
     steps, nobody = blocks[0] * blocks[1], ring_rows(plan) - 1
@@ -132,10 +132,10 @@ def _at_once(
         result[where] = narrow
         return result.reshape(*blocks, width)
 
-    block, used = step // blocks[1], told.pop("used")  # the deliveries for which the rule is called
-    before = np.cumsum(used) - used
+    block = step // blocks[1]
+    before = np.cumsum(called) - called
     last = np.zeros(blocks[0], np.int64)
-    last[block[used]] = ((step % blocks[1]) * deliveries + place)[used]
+    last[block[called]] = ((step % blocks[1]) * deliveries + place)[called]
 
     waits, makes = plan.gradient_slot[rows] >= 0, plan.write_slot[rows] < plan.slots
     turn = _places(step[waits])
@@ -159,7 +159,7 @@ def _at_once(
         "delivered_as": table(deliveries, (step, source), place, plan.lanes + waiting),
         "write_row": table(0, at, made_by, written),
     }
-    updates = np.bincount(block[used], minlength=blocks[0])
+    updates = np.bincount(block[called], minlength=blocks[0])
     return slots, {"steps": of_steps, "updates": updates.astype(np.int32), "last_update": last.astype(np.int32)}
 
 

@@ -173,7 +173,7 @@ def run_chunk(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk:
         begin = index * loop.block
         if loop.linear is not None:
             ahead = jax.tree.map(lambda a: ring.take(a, index), chunk["ahead"])
-            mine["made_of"], rest = at_once.coefficients(loop, numbers, state.rule_state.rest, ahead)
+            mine["made_of"], rest = at_once.coefficients(loop, loop.linear, numbers, state.rule_state.rest, ahead)
             state = dataclasses.replace(state, rule_state=state.rule_state._replace(rest=rest))
 
         def one(inner: jax.Array, state: State) -> State:

@@ -14,9 +14,9 @@ import numpy as np
 import optax
 
 from jasgd.extra_args import extra_types
-from jasgd.linear import Linear, StateFormat, dtype_groups, linear_form, state_format
+from jasgd.linear import Linear, linear_form
 from jasgd.program import Program, trace
-from jasgd.rules._rows import sum_dtype
+from jasgd.state_format import StateFormat, dtype_groups, state_format
 from jasgd.traced import Traced
 
 
@@ -121,10 +121,12 @@ def _rule(linear: Linear, numbers: list[jax.Array], params: tuple[jax.Array, ...
         updates, like_params = [], []
         for i, (matrix, gradient) in enumerate(zip(matrices, gradients, strict=True)):
             columns = [params[i], *(tree[i] for tree in state.like_params), gradient]
-            rows = [sum(entry * column.astype(entry.dtype) for entry, column in zip(row, columns, strict=True)) for row in matrix]
+            rows = [
+                sum(entry * column.astype(entry.dtype) for entry, column in zip(row, columns, strict=True)) for row in matrix
+            ]
             updates.append(rows[0].astype(gradient.dtype))
             like_params.append([row.astype(column.dtype) for row, column in zip(rows[1:], columns[1:-1], strict=True)])
-        return tuple(updates), FlatState(tuple(zip(*like_params, strict=True)), linear.rest_after(state.rest, new, 1))
+        return tuple(updates), FlatState(tuple(zip(*like_params, strict=True)), linear.rest_after(state.rest, 1, new))
 
     return _traced(update, numbers, params, state, params, extra_types(), params)
 
