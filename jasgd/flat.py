@@ -52,6 +52,10 @@ class Flat:
         """The parameters, or anything like them, again."""
         return _tree(self.structure, self.shapes, self.groups, vectors)
 
+    def vectors(self, tree: optax.Params) -> tuple[jax.Array, ...]:
+        """Parameters, or anything like them, as vectors."""
+        return _vectors(self.groups, tree)
+
     def over_params(self, function: Program, numbers: list[jax.Array]) -> Program:
         """A program of the parameters, as one of the vectors; it takes the same numbers."""
         return _traced(lambda numbers, vectors: function(numbers, self.params(vectors)), numbers, self.program.params)
@@ -141,7 +145,7 @@ def _traced(function: Any, numbers: list[jax.Array], *args: Any) -> Program:
 
 def _vectors(groups: Sequence[Sequence[int]], tree: Any) -> tuple[jax.Array, ...]:
     leaves = jax.tree.leaves(tree)
-    return tuple(jnp.concatenate([leaves[i].ravel() for i in group]) for group in groups)
+    return tuple(jnp.concatenate([jnp.ravel(leaves[i]) for i in group]) for group in groups)
 
 
 def _tree(structure: Any, shapes: Sequence[tuple[int, ...]], groups: Sequence[Sequence[int]], vectors: Any) -> Any:
