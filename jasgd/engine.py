@@ -2,7 +2,8 @@
 
 One call of :func:`step` runs one chunk of a plan. Within it, jobs are sampled in blocks ahead of time (a sample never
 depends on the parameters), then each step computes the gradients of its lanes together and applies, in order, the
-deliveries that are ready. Nothing depends on the number of workers except the sizes of arrays.
+deliveries that are ready; for linear rules on accelerators all at once (:mod:`jasgd.at_once`). Nothing depends on the
+number of workers except the sizes of arrays.
 
 Compiled once per structure: of the gradient, the rule and the shapes. Step sizes, data, seeds and schedules are arguments.
 """

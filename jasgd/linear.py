@@ -126,54 +126,46 @@ class _Reading:
         for leaves in map(jax.tree.leaves, self.trees):  # a vector has one dtype
             if any(leaves[i].dtype != leaves[group[0]].dtype for group in groups for i in group):
                 raise _NotLinearError
-        known = [
-            self._constant(number) for number in numbers
-        ]  # by value: every leaf has its own ones, also where they are equal
-        number_inputs = [value.expression for value in known]
-        extra_inputs = {name: self.table.make(("extra", name)) for name in EXTRA_ARGS}
-        rest_inputs = [self.table.make(("rest", i)) for i in range(len(self.rest))]
-        state = self.format.join(
-            [self._inputs(k) for k in range(len(self.trees))],
-            [_Known(e, r.ndim == 0) for e, r in zip(rest_inputs, self.rest, strict=True)],
-        )
-        extra = {name: _Known(e, True) for name, e in extra_inputs.items()}
+        known = [self._constant(number) for number in numbers]  # by value: every leaf has its own, also where they are equal
+        extra = {name: _Known(self.table.make(("extra", name)), True) for name in EXTRA_ARGS}
+        rest = [_Known(self.table.make(("rest", i)), array.ndim == 0) for i, array in enumerate(self.rest)]
+        state = self.format.join([self._inputs(k) for k in range(len(self.trees))], rest)
         arguments = (self._inputs("gradient"), state, self._inputs("params"), extra, self._inputs("stale"))
         outputs = self._run(rule.closed, [*known, *jax.tree.leaves(arguments)])
         updates, new_state = jax.tree.unflatten(rule.out_tree, outputs)
         new_trees, new_rest = self.format.split(new_state)
 
+        fates = tuple(map(self._fate, rest, new_rest, self.rest))
+        last = [value.expression for value, fate in zip(new_rest, fates, strict=True) if fate == "last"]
         kinds = ("params", *range(len(self.trees)), "gradient")
         matrices = [[self._row(tree, group, kinds) for tree in (updates, *new_trees)] for group in groups]
-        entries = [entry for matrix in matrices for row in matrix for entry in row if entry is not None]
-        fates = tuple(map(self._fate, rest_inputs, new_rest, self.rest))
-        last = [value.expression for value, fate in zip(new_rest, fates, strict=True) if fate == "last"]
-        needed = self.table.needed([*entries, *last])
-        if any(e in needed for e, fate in zip(rest_inputs, fates, strict=True) if fate == "last"):
+        needed = self.table.needed([*last, *(entry for matrix in matrices for row in matrix for entry in row)])
+        if any(value.expression in needed for value, fate in zip(rest, fates, strict=True) if fate == "last"):
             raise _NotLinearError  # it would have to be followed from update to update
+        dtypes = [sum_dtype(self.leaves[group[0]]) for group in groups]
 
-        def coefficients(numbers: Any, extra: Any, rest: Any) -> Any:
-            given = dict(zip(rest_inputs, rest, strict=True)) | {extra_inputs[name]: extra[name] for name in EXTRA_ARGS}
-            values = self.table.values([*entries, *last], given | dict(zip(number_inputs, numbers, strict=True)))
-            zero = jnp.zeros(())
+        def coefficients(numbers: Any, told: Any, states: Any) -> Any:
+            inputs = [*known, *extra.values(), *rest]
+            values = [*numbers, *(told[name] for name in extra), *states]
+            given = {value.expression: array for value, array in zip(inputs, values, strict=True)}
+            computed = self.table.values(needed, given)
 
-            def matrix(rows: Any, group: tuple[int, ...]) -> jax.Array:
-                wide = sum_dtype(self.leaves[group[0]])
-                flat = [zero if e is None else values[e] for row in rows for e in row]
-                return jnp.stack([jnp.asarray(v, wide) for v in flat]).reshape(len(rows), len(kinds))
+            def matrix(rows: list[list[int]], dtype: Any) -> jax.Array:
+                return jnp.stack([jnp.stack([jnp.asarray(computed[entry], dtype) for entry in row]) for row in rows])
 
-            return tuple(map(matrix, matrices, groups)), tuple(values[e] for e in last)
+            return tuple(map(matrix, matrices, dtypes)), tuple(computed[expression] for expression in last)
 
         found, constants = trace(coefficients, numbers, extra_types(), tuple(self.rest))
         if constants:
             raise _NotLinearError
-        alone = not self.trees and all(row[0] is None for matrix in matrices for row in matrix)
+        alone = not self.trees and all(row[0] == self.table.zero for matrix in matrices for row in matrix)
         return Linear(coefficients=found, rest=fates, moves_with_gradients_alone=alone)
 
     def _inputs(self, kind: Hashable) -> Any:
         combinations = [_Combination({(kind, i): self.table.one}) for i in range(len(self.leaves))]
         return jax.tree.unflatten(jax.tree.structure(self.program.params), combinations)
 
-    def _row(self, tree: Any, group: tuple[int, ...], kinds: Sequence[Hashable]) -> list[int | None]:
+    def _row(self, tree: Any, group: tuple[int, ...], kinds: Sequence[Hashable]) -> list[int]:
         """The coefficients of an output, which must be the same for all leaves of a dtype, and of their own inputs."""
         rows = []
         for leaf, held in enumerate(jax.tree.leaves(tree)):
@@ -183,19 +175,19 @@ class _Reading:
             by_kind = {kind: entry for (kind, _), entry in terms.items()}
             if "stale" in by_kind:
                 raise _NotLinearError
-            rows.append([by_kind.get(kind) for kind in kinds])
+            rows.append([by_kind.get(kind, self.table.zero) for kind in kinds])
         if any(rows[leaf] != rows[group[0]] for leaf in group):
             raise _NotLinearError
         return rows[group[0]]
 
-    def _fate(self, before: int, after: Any, array: jax.Array) -> str:
+    def _fate(self, before: _Known, after: Any, array: jax.Array) -> str:
         """What becomes of an array of the state that is not like the parameters."""
-        if after == _Known(before, array.ndim == 0):
+        if after == before:
             return "constant"
         if array.ndim or not isinstance(after, _Known):
             raise _NotLinearError
         if jnp.issubdtype(array.dtype, jnp.integer):
-            (counted,) = self._run(jax.make_jaxpr(optax.safe_increment)(array), [_Known(before, True)])
+            (counted,) = self._run(jax.make_jaxpr(optax.safe_increment)(array), [before])
             if counted == after:
                 return "counter"
         return "last"
@@ -207,7 +199,7 @@ class _Reading:
         values |= dict(zip(jaxpr.invars, arguments, strict=True))
 
         def read(atom: Any) -> Any:
-            return self._constant(atom.val) if isinstance(atom, jex.Literal) else values[atom]
+            return self._constant(np.asarray(atom.val, atom.aval.dtype)) if isinstance(atom, jex.Literal) else values[atom]
 
         for eqn in jaxpr.eqns:
             inputs, inner = list(map(read, eqn.invars)), entered(eqn)
