@@ -6,8 +6,8 @@ With z the parameters and what the rule remembers, the D deliveries of a step ar
 
 of which only coefficients are computed: every version is a combination of z_0 and of the gradients at hand, those of the W
 lanes and those that have waited. What somebody will read is one product of a small matrix with the stacked gradients,
-written into the ring at once. There is no loop, and no operation per delivery or per leaf of the parameters, so that on an
-accelerator the number of launches does not grow with W.
+written into the ring at once. There is no loop and no operation per delivery, so the number of operations does not grow with
+W; and leaves of the parameters are only told apart where a gradient is computed.
 
 A gradient that is not finite makes all versions of its step so, also those before it.
 """
