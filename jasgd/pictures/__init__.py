@@ -1,0 +1,1 @@
+from jasgd.pictures.jobs import KINDS, Jobs, jobs
