@@ -8,8 +8,8 @@ delay 0. Papers that count from 1 (Mishchenko et al. 2022, Islamov et al. 2024) 
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,9 @@ from jasgd import schedule_file
 from jasgd.ledger import DroppedJobs, Ledger
 from jasgd.summary import Summary, summarise
 from jasgd.traffic import Contents, Traffic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = {
     "worker": np.int32,
@@ -206,7 +209,7 @@ class Schedule:
         workers = self.dropped_jobs.worker
         if len(lengths) != 1 or np.any((workers < 0) | (workers >= self.num_workers)):
             raise ValueError(
-                f"`dropped_jobs` must have columns of one length and workers from 0 to {self.num_workers - 1}, got {workers}."
+                f"`dropped_jobs` needs columns of one length and workers from 0 to {self.num_workers - 1}, got {workers}."
             )
 
     def _verify_conservation(self) -> None:
@@ -231,6 +234,21 @@ class Schedule:
           2.94
         """
         return summarise(self, bytes_per_snapshot=bytes_per_snapshot)
+
+    def plot(self, *, window: tuple[float, float] | None = None, workers: int | Sequence[int] | None = None) -> "Figure":
+        """Draw who computed what when, and what became of it: :func:`jasgd.pictures.timeline`.
+
+        Args:
+          window: begin and end; by default from the start for as long as the picture stays readable.
+          workers: how many, or which; by default 40, from the first to the last.
+
+        Example:
+          >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(4, exponent=1.0), 30)
+          >>> schedule.plot(window=(0, 8)).savefig(tmp_path / "timeline.png")
+        """
+        from jasgd.pictures.timeline import timeline
+
+        return timeline(self, window=window, workers=workers)
 
     def first_updates(self, updates: int) -> "Schedule":
         """The schedule up to a server version; what happened to work that left no row is no longer known.
@@ -260,8 +278,8 @@ class Schedule:
         arguments = {**self.arguments, "cut_to_rows": rows}
         lost = None if self.lost is None else self.lost.first(int(np.count_nonzero(columns["apply"])))
         dropped = None if self.dropped_jobs is None else self.dropped_jobs.until(float(self.time[rows - 1]) if rows else 0.0)
-        kept = {"lost": lost, "dropped_jobs": dropped}
-        return dataclasses.replace(self, **columns, **kept, arguments=arguments, ledger=None, jobs_in_flight=None)
+        known = {**columns, "lost": lost, "dropped_jobs": dropped, "arguments": arguments}
+        return dataclasses.replace(self, **known, ledger=None, jobs_in_flight=None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule to a compressed ``.npz`` file.

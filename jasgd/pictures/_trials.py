@@ -1,8 +1,8 @@
 """MindFlayer's cancelled trials, which its table leaves out.
 
-Every round each worker makes its trials one after the other. One that is cut has lasted its allotted seconds; one that is in the
-table ended when the table says so. The row of a round's last gradient lasts until the round ends, and hides the trials
-that its worker makes meanwhile. Rounds in which nothing finishes have no version: all their trials are cut.
+Every round each worker makes its trials one after the other. One that is cut has lasted its allotted seconds; one that is
+in the table ended when the table says so. The row of a round's last gradient lasts until the round ends, and hides the
+trials that its worker makes meanwhile. Rounds in which nothing finishes have no version: all their trials are cut.
 """
 
 from typing import Any

@@ -3,13 +3,13 @@
 The table has the jobs that were used; what else happened follows from it.
 
 - Dropped jobs were written down when they arrived. Workers too slow for any of their jobs to be used compute back to back.
-- A job that is cancelled for its age ends when its version is so many versions old, and its worker begins anew with the newest
-  version at that moment: after one version in interrupted rounds, after as many as the threshold in Ringmaster with stops.
+- A job that is cancelled for its age ends when its version is so many versions old, and its worker begins anew with the
+  newest version: after one version in interrupted rounds, after as many as the threshold in Ringmaster with stops.
 - A cancelled trial of MindFlayer lasts exactly its allotted seconds (:mod:`jasgd.pictures._trials`).
 - Jobs under way at the end are in the ledger.
 
-Where none of this says when a job ended, the numbers of a worker's jobs still say how many were lost between two others. These are
-one entry of the kind "lost", as long as the gap, with their number; nothing is guessed.
+Where none of this says when a job ended, the numbers of a worker's jobs still say how many were lost between two others.
+These are one entry of the kind "lost", as long as the gap, with their number; nothing is guessed.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ class Jobs:
 
     Attributes:
       worker, job: (M,) int32; a job of -1 is not known.
-      read, made: (M,) int32, the version a job computed at and the version that its gradient became part of; -1 where there is none
-        or it is not known.
+      read, made: (M,) int32, the version a job computed at and the version that its gradient became part of; -1 where there
+        is none or it is not known.
       start, end: (M,) float64.
       kind: (M,) int8, index into :data:`KINDS`.
       count: (M,) int64, jobs that the entry stands for.
@@ -67,7 +67,7 @@ def jobs(schedule: Schedule, *, window: tuple[float, float] | None = None, worke
 
     Args:
       schedule: who delivered what when.
-      window: begin and end, in the schedule's clock; jobs that are partly in it are there as a whole. By default all the time.
+      window: begin and end in the schedule's clock; jobs that are partly in it are there as a whole. By default all.
       workers: which; by default all.
 
     Example:
@@ -134,7 +134,9 @@ def _under_way(schedule: Schedule, chosen: np.ndarray, known: Jobs) -> Jobs:
     else:
         job = _finished(schedule)[worker]
     start = ledger.pending_start[rows]
-    return _made(UNDER_WAY, worker=worker, job=job, read=ledger.pending_read[rows], start=start, end=np.full(len(rows), horizon))
+    return _made(
+        UNDER_WAY, worker=worker, job=job, read=ledger.pending_read[rows], start=start, end=np.full(len(rows), horizon)
+    )
 
 
 def _finished(schedule: Schedule) -> np.ndarray:
@@ -245,7 +247,9 @@ def _spread(low: np.ndarray, high: np.ndarray, count: np.ndarray) -> tuple[np.nd
     low, high = np.maximum(low, 0), np.minimum(high, count - 1)
     many = np.maximum(high - low + 1, 0)
     if many.sum() > _MOST:
-        raise ValueError(f"this window holds {many.sum()} cancelled or dropped jobs; give a shorter `window` or fewer `workers`.")
+        raise ValueError(
+            f"this window holds {many.sum()} cancelled or dropped jobs; give a shorter `window` or fewer `workers`."
+        )
     gap = np.repeat(np.arange(len(many)), many)
     return gap, low[gap] + np.arange(len(gap)) - np.repeat(np.cumsum(many) - many, many)
 
