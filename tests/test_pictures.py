@@ -1,5 +1,6 @@
 """What pictures of a schedule show is what happened: against the slow event loops, and in what is drawn."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from protocol_references import drawn_fleets
 from test_mindflayer_ata import Jobs, mindflayer_arguments
 
 import jasgd
+from experiments.schedules import __main__ as schedules
 from jasgd import fleet, pictures, protocols
 from jasgd.pictures import KINDS, jobs
 from jasgd.pictures.jobs import CANCELLED, DROPPED, LOST, NOT_KNOWN, UNDER_WAY, USED
@@ -221,6 +223,14 @@ def test_dropped_jobs_are_stored_with_a_schedule(tmp_path):
     assert len(schedule.dropped_jobs.worker) == schedule.ledger.dropped.sum() > 0
 
 
+def test_dropped_jobs_of_workers_that_are_not_there_are_refused():
+    """As a damaged file would have them."""
+    schedule = MAKERS["dropping"]()
+    wrong = dataclasses.replace(schedule.dropped_jobs, worker=schedule.dropped_jobs.worker + 5)
+    with pytest.raises(ValueError, match="`dropped_jobs` needs columns of one length and workers from 0 to 4"):
+        dataclasses.replace(schedule, dropped_jobs=wrong).verify()
+
+
 # Timelines.
 
 
@@ -331,6 +341,13 @@ def test_an_empty_schedule_has_no_picture(draw):
         draw(MAKERS["asynchronous"]().first_updates(0))
 
 
+def test_an_execution_without_time_has_no_picture():
+    """All jobs may take no time; it is said, not drawn."""
+    instant = fleet.drawn(2, lambda rng, worker, jobs: np.zeros(len(jobs)))
+    with pytest.raises(ValueError, match="no time passes"):
+        protocols.asynchronous(instant, 5).plot()
+
+
 def test_too_many_lost_jobs_are_refused_before_they_are_made():
     """A billion cancelled jobs; a window of them is no trouble."""
     schedule = protocols.m_synchronous(fleet.power_law(10_000, exponent=0.5), 100_000, m=1)
@@ -373,6 +390,12 @@ def test_utilisation_adds_up_to_the_ledger():
     assert names == [f"{name}, {100 * seconds / total:.0f} %" for name, seconds in layers]
     used = axes.patches[0].get_data()
     assert np.sum(used.values * np.diff(used.edges)) == pytest.approx(summary.used_seconds)
+
+
+def test_the_example_is_drawn(tmp_path):
+    """The command that its page names; two timelines on axes of somebody else's figure."""
+    schedules.main(tmp_path)
+    assert 10_000 < (tmp_path / "timeline.png").stat().st_size < 200_000
 
 
 def test_pictures_need_matplotlib_and_say_so(monkeypatch):

@@ -153,7 +153,10 @@ def test_a_window_on_the_command_line_is_two_numbers(stored, tmp_path, jasgd_com
 
 
 def test_a_file_that_is_no_schedule_ends_with_one_sentence(tmp_path, jasgd_command):
-    """Which is the exit code, so that Python prints it."""
+    """Nothing is written, and the command fails."""
     (tmp_path / "log.csv").write_text("worker,start,finish\n")
-    code, _, _ = jasgd_command("schedule", "summary", "log.csv")
-    assert code == "jasgd: log.csv cannot be read as a schedule: it is damaged or another kind of file."
+    code, told, complaint = jasgd_command("schedule", "summary", "log.csv")
+    assert code != 0
+    assert not told
+    sentence = "jasgd: log.csv cannot be read as a schedule: it is damaged or another kind of file."
+    assert sentence in f"{code}{complaint}"  # Python prints an exit code that is a sentence

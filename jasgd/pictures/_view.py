@@ -49,6 +49,8 @@ def view(
         raise ValueError("an empty schedule has no picture.")
     who = chosen_workers(schedule, workers, most_workers)
     horizon = float(schedule.time[-1])
+    if not horizon:
+        raise ValueError("a schedule in which no time passes has no picture.")
     begin, end = _first_jobs(schedule, who, most_jobs) if window is None else _checked(window, horizon)
     found = jobs(schedule, window=(begin, end), workers=who.tolist())
     row = np.searchsorted(who, found.worker)

@@ -29,7 +29,7 @@ def delays(schedule: Schedule, axes: "Axes | None" = None) -> "Figure":
     Example:
       >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(5, exponent=1.0), 100)
       >>> jasgd.pictures.delays(schedule).axes[0].get_title(loc="left")
-      'asynchronous: 100 deliveries, mean delay 3.87'
+      'asynchronous: 100 deliveries, mean delay 3.83'
     """
     if not len(schedule):
         raise ValueError("an empty schedule has no delays to show.")

@@ -37,6 +37,12 @@ class Jobs:
       start, end: (M,) float64.
       kind: (M,) int8, index into :data:`KINDS`.
       count: (M,) int64, jobs that the entry stands for.
+
+    Example:
+      >>> found = jasgd.pictures.jobs(jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 4))
+      >>> late = found.where(found.delay == 1)
+      >>> late.worker, late.read, late.made
+      (array([0, 1, 1], dtype=int32), array([1, 0, 2], dtype=int32), array([3, 2, 4], dtype=int32))
     """
 
     worker: np.ndarray

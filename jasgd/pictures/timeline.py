@@ -38,9 +38,9 @@ def timeline(
     A bar is a job, from its start to the use of its result, coloured by the delay of its gradient. Work that was dropped or
     cancelled is hatched, jobs still under way at the end are pale, and a worker without a bar is idle. Where it is known how
     many jobs were lost between two others but not when they ended, they are one hatched bar with their number. On top, the
-    server: an arrow goes from the version that a job read to the version that its gradient became part of, once per pair.
-    Arrows are left out when there are more than 60, and the versions' marks when there are more than 200. The title says
-    what is shown and what not.
+    server: an arrow goes from the version that a job read to the version that its gradient became part of, once per pair
+    that is in the window. Arrows are left out when there are more than 60, and the versions' marks when there are more than
+    200. The title says what is shown and what not.
 
     Args:
       schedule: who delivers what when.
@@ -55,7 +55,7 @@ def timeline(
     Example:
       >>> schedule = jasgd.protocols.ringmaster(jasgd.fleet.power_law(6, exponent=1.0), 20, threshold=3, stop=True)
       >>> jasgd.pictures.timeline(schedule, window=(0, 6)).axes[0].get_title(loc="left")
-      'ringmaster: all 6 workers, 0 to 6 of 9 s, 13 of 20 deliveries'
+      'ringmaster: all 6 workers, 0 to 6 of 14 s, 11 of 20 deliveries'
     """
     shown = view(schedule, window, workers, most_workers=_MOST_WORKERS, most_jobs=_MOST_JOBS)
     if axes is None:
@@ -171,16 +171,5 @@ def _frame(axes: Any, shown: View, notes: list[str]) -> None:
     axes.set_title(shown.title + left_out, loc="left", fontsize=10)
     handles = [Patch(label=label, **style) for kind, (label, style) in STYLES.items() if np.any(shown.jobs.kind == kind)]
     if handles:
-        below = -0.65 / axes.figure.get_figheight()  # under the label of the axis
-        axes.legend(
-            handles=handles,
-            loc="upper left",
-            bbox_to_anchor=(0, below),
-            ncols=4,
-            frameon=False,
-            fontsize=8,
-            handlelength=2.4,
-            handleheight=1.2,
-            borderaxespad=0,
-        )
+        _extra.legend_below(axes, handles=handles)
     _extra.bare(axes)

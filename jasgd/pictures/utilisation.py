@@ -69,7 +69,7 @@ def utilisation(
     share = axes.secondary_yaxis("right", functions=(_times(100 / n), _times(n / 100)))
     share.set_ylabel("of the fleet [%]")
     axes.set_title(shown.title, loc="left", fontsize=10)
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), ncols=4, frameon=False, fontsize=8)
+    legend = _extra.legend_below(axes)
     for patch in legend.get_patches():
         patch.set(edgecolor="#666666", linewidth=0.5)
     axes.spines["top"].set_visible(False)

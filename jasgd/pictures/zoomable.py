@@ -41,9 +41,9 @@ def zoomable(
     shown = view(schedule, window, workers, most_workers=schedule.num_workers, most_jobs=_MOST_JOBS)
     page = importlib.resources.files("jasgd.pictures").joinpath("zoomable.html").read_text(encoding="utf-8")
     content = json.dumps(_content(schedule, shown)).replace("<", "\\u003c")  # nothing may end the script
-    page = page.replace("<title>Timeline</title>", f"<title>{html.escape(shown.title)}</title>")
+    page = page.replace("SCHEDULE", content, 1)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(page.replace("SCHEDULE", content, 1))
+        file.write(page.replace("<title>Timeline</title>", f"<title>{html.escape(shown.title)}</title>", 1))
 
 
 def _content(schedule: Schedule, shown: View) -> dict[str, Any]:
