@@ -166,7 +166,7 @@ def test_a_window_shows_what_the_whole_shows_of_it(name):
     for begin, end, workers in [(0.2, 0.4, [0, 2]), (0.0, 0.1, [1]), (0.9, 1.0, list(range(schedule.num_workers)))]:
         begin, end = begin * horizon, end * horizon
         part = jobs(schedule, window=(begin, end), workers=workers)
-        expected = whole.where((whole.start <= end) & (whole.end >= begin) & np.isin(whole.worker, workers))
+        expected = whole.where((whole.start < end) & (whole.end > begin) & np.isin(whole.worker, workers))
         assert rows_of(part) == rows_of(expected)
 
 
@@ -286,7 +286,7 @@ def test_a_large_schedule_is_drawn_in_part_and_the_title_says_which():
     schedule = protocols.asynchronous(fleet.power_law(1000, exponent=0.5), 100_000)
     figure = schedule.plot()
     title = figure.axes[0].get_title(loc="left")
-    assert title.startswith("asynchronous: 40 of 1000 workers, 0 to 132 of 1626.26 s, 441 of 100000 deliveries\nleft out: ")
+    assert title.startswith("asynchronous: 40 of 1000 workers, 0 to 132 of 1626.26 s, 440 of 100000 deliveries\nleft out: ")
     assert "401 arrows" in title
     assert not arrows(figure)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][:3] == ["server", "0", "51"]
@@ -354,6 +354,8 @@ def test_too_many_lost_jobs_are_refused_before_they_are_made():
     with pytest.raises(ValueError, match="this window holds 999900000 cancelled or dropped jobs; give a shorter `window`"):
         jobs(schedule)
     assert len(jobs(schedule, window=(10.5, 10.6), workers=range(50))) == 50
+    title = schedule.plot().axes[0].get_title(loc="left")  # of 40 workers one delivers, and has a job per second as all have
+    assert title.startswith("m_synchronous: 40 of 10000 workers, 0 to 11 of 100000 s, 11 of 100000 deliveries")
 
 
 # Delays and utilisation.

@@ -73,7 +73,8 @@ def test_show_draws_everything_and_says_where(stored, tmp_path, capsys):
     }
     told = capsys.readouterr().out
     assert "60 gradients in 60 updates" in told
-    assert "timeline.png shows ringmaster: all 12 workers, 0 to 12 of 34.4082 s, 24 of 60 deliveries" in told
+    count = int((jasgd.Schedule.load(stored).start < 12).sum())
+    assert f"timeline.png shows ringmaster: all 12 workers, 0 to 12 of 34.4082 s, {count} of 60 deliveries" in told
     assert all(path.stat().st_size > 10_000 for path in (tmp_path / "shown").iterdir())
 
 
@@ -149,7 +150,7 @@ def test_a_window_on_the_command_line_is_two_numbers(stored, tmp_path, jasgd_com
     assert code == 0
     assert "trace    trace.json\n" in told
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    assert max(event["ts"] for event in events if event.get("cat") == "used") == 5e6  # worker 0's job from second 5 on
+    assert max(event["ts"] for event in events if event.get("cat") == "used") == 4e6  # worker 0's job until second 5
 
 
 def test_a_file_that_is_no_schedule_ends_with_one_sentence(tmp_path, jasgd_command):

@@ -103,9 +103,13 @@ def _first_jobs(schedule: Schedule, who: np.ndarray, most: int) -> tuple[float, 
     first = np.diff(schedule.worker[order], prepend=-1) != 0
     jobs_of_row = np.zeros(len(schedule), np.int64)
     jobs_of_row[order] = np.where(first, schedule.job[order] + 1, np.diff(schedule.job[order], prepend=0))
-    late = np.flatnonzero(np.cumsum(jobs_of_row) > most)
+    count, horizon = np.cumsum(jobs_of_row).astype(np.float64), float(schedule.time[-1])
+    if schedule.ledger is not None:  # jobs that no later row tells of, as if spread evenly
+        lost = int((schedule.ledger.dropped + schedule.ledger.cancelled)[who].sum())
+        count += max(lost + len(rows) - count[-1], 0) * schedule.time / horizon
+    late = np.flatnonzero(count > most)
     end = float(schedule.time[late[0]]) if len(late) else 0.0
-    return 0.0, end or float(schedule.time[-1])
+    return 0.0, end or horizon
 
 
 def _tracks(found: Jobs, row: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:

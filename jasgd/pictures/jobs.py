@@ -100,7 +100,8 @@ def jobs(schedule: Schedule, *, window: tuple[float, float] | None = None, worke
     if schedule.ledger is None and schedule.clock == "seconds":
         parts.append(_not_known(schedule, known, chosen))
     found = _join(parts)
-    found = found.where((found.start <= end) & (found.end >= begin))
+    instant = (found.start == found.end) & (found.start >= begin) & (found.start <= end)
+    found = found.where(instant | ((found.start < end) & (found.end > begin)))
     return found.where(np.lexsort((found.job, found.end, found.start, found.worker)))
 
 

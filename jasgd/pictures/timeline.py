@@ -55,7 +55,7 @@ def timeline(
     Example:
       >>> schedule = jasgd.protocols.ringmaster(jasgd.fleet.power_law(6, exponent=1.0), 20, threshold=3, stop=True)
       >>> jasgd.pictures.timeline(schedule, window=(0, 6)).axes[0].get_title(loc="left")
-      'ringmaster: all 6 workers, 0 to 6 of 14 s, 11 of 20 deliveries'
+      'ringmaster: all 6 workers, 0 to 6 of 14 s, 9 of 20 deliveries'
     """
     shown = view(schedule, window, workers, most_workers=_MOST_WORKERS, most_jobs=_MOST_JOBS)
     if axes is None:
