@@ -73,6 +73,7 @@ def _bars(axes: Any, shown: View) -> None:
     height = 0.84 / shown.tracks[shown.row]
     top = shown.row - 0.42 + shown.track * height
     bottom, left, right = top + height * 0.98, np.maximum(found.start, shown.begin), np.minimum(found.end, shown.end)
+    # Hatched bars side by side need a gap to be told apart.
     right = np.where(found.kind == USED, right, right - np.minimum(0.003 * (shown.end - shown.begin), 0.3 * (right - left)))
     corners = np.stack([[left, top], [right, top], [right, bottom], [left, bottom]], axis=0).transpose(2, 0, 1)
     used = found.kind == USED
@@ -81,9 +82,7 @@ def _bars(axes: Any, shown: View) -> None:
     bars.set_clim(0, max(1, int(found.delay.max(initial=0))))
     axes.add_collection(bars)
     for kind, (_, style) in STYLES.items():
-        axes.add_collection(
-            PolyCollection(corners[found.kind == kind], linewidths=_line_width(shown), **style)
-        )  # apart by a gap
+        axes.add_collection(PolyCollection(corners[found.kind == kind], linewidths=_line_width(shown), **style))
     for k in np.flatnonzero(found.kind == LOST).tolist():
         _write(axes, shown, k, f"{found.count[k]} job" + "s" * (found.count[k] > 1), "#5b3f78", "#ffffff")
     if used.sum() <= 120:
