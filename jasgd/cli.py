@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from jasgd.race import RaceConfig, race
+from jasgd.schedule_command import ScheduleCommand, schedule_command
 from jasgd.sweep_command import SweepCommand, sweep_command
 from jasgd.tune.command import TuneCommand, tune_command
 
@@ -28,6 +29,9 @@ def main() -> None:
     commands = {
         "run": RaceConfig,
         "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand],
+        "schedule": tyro.conf.OmitArgPrefixes[
+            tyro.conf.OmitSubcommandPrefixes[tyro.conf.PositionalRequiredArgs[ScheduleCommand]]
+        ],
         "tune": tyro.conf.PositionalRequiredArgs[TuneCommand],
         "reproduce": ReproduceCommand,
         "bench": _Bench,
@@ -41,6 +45,8 @@ def main() -> None:
             reproduce(config, checkout())
         elif isinstance(config, RaceConfig):
             race(config)
+        elif isinstance(config, ScheduleCommand):
+            schedule_command(config)
         elif isinstance(config, TuneCommand):
             tune_command(config)
         else:

@@ -65,7 +65,7 @@ class Server:
             arrivals += 1
             version_before = version
             if self.max_delay is not None and age > self.max_delay:
-                tally.drop(worker, now - start, read, version)
+                tally.drop(worker, job, read, start, now, version)
                 dropped_in_a_row += 1
                 if dropped_in_a_row > most_in_a_row:
                     raise ValueError(

@@ -57,7 +57,7 @@ def _without_interrupts(
                 made.append((now, worker))
                 version, closed = version + 1, closes()
         else:
-            tally.drop(worker, now - start, read[worker], version)
+            tally.drop(worker, jobs[worker], read[worker], start, now, version)
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:

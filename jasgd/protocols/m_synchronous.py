@@ -130,7 +130,7 @@ def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, 
             rows.append((worker, jobs[worker], version, start[worker], now))
             waiting.append(worker)
         else:
-            tally.drop(worker, now - start[worker], read[worker], version)
+            tally.drop(worker, jobs[worker], read[worker], start[worker], now, version)
             read[worker], start[worker] = version, now
             heapq.heappush(heap, (clocks[worker](now), worker))
         jobs[worker] += 1

@@ -109,7 +109,7 @@ def _without_stops(
             rows.append((worker, jobs[worker], read[worker], start, now))
             version += 1
         else:
-            tally.drop(worker, now - start, read[worker], version)
+            tally.drop(worker, jobs[worker], read[worker], start, now, version)
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:
