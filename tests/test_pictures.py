@@ -405,3 +405,9 @@ def test_pictures_need_matplotlib_and_say_so(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match='pictures need matplotlib: pip install "jasgd\\[experiments\\]"'):
         MAKERS["asynchronous"]().plot()
+
+
+def test_workers_that_are_never_idle_are_not_idle_by_less_than_nothing():
+    schedule = protocols.ringmaster(fleet.power_law(100, exponent=0.5), 500, threshold=20)
+    texts = pictures.utilisation(schedule).axes[0].get_legend().get_texts()
+    assert texts[-1].get_text() == "idle, 0 %"

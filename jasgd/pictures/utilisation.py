@@ -61,7 +61,7 @@ def utilisation(
         )
         below = top
     if not schedule.parallel:
-        idle = 1 - below.mean() / n
+        idle = max(0.0, 1 - below.mean() / n)  # rounding may leave less than nothing
         axes.stairs(np.full(bins, n), edges, baseline=below, fill=True, color="white", label=f"idle, {100 * idle:.0f} %")
         axes.axhline(n, color="#666666", lw=0.8, ls="--")
     axes.set(xlim=(shown.begin, shown.end), ylim=(0, 1.04 * max(n, below.max())), ylabel="jobs in flight")
