@@ -191,7 +191,7 @@ def test_quick_report_of_one_case(tmp_path):
     assert written["about"]["repeats"] == "2"
     assert {"device", "jax", "created", "torch"} <= set(written["about"])
     (case,) = written["cases"]
-    assert {"engine", "limit", "scan", "numpy"} <= set(case["rates"])
+    assert {"engine", "limit", "as wide", "scan", "numpy"} <= set(case["rates"])
     assert case["ratios"]["scan"]["low"] <= case["ratios"]["scan"]["median"] <= case["ratios"]["scan"]["high"]
 
 

@@ -12,8 +12,8 @@ from experiments.benchmarks.compare import Result
 from experiments.benchmarks.measure import Spread
 from jasgd.results import provenance
 
-_RATES = ("engine", "limit", "scan", "numpy", "torch")
-_RATIOS = ("limit", "scan", "numpy")
+_RATES = ("engine", "limit", "as wide", "scan", "numpy", "torch")
+_RATIOS = ("limit", "as wide", "scan", "numpy")
 _HEADERS = ("case", "W", *_RATES, *(f"engine/{other}" for other in _RATIOS), "planning")
 
 
