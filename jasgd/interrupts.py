@@ -24,8 +24,8 @@ class Held:
 def held_back(hold: bool = True) -> Iterator[Held]:
     """Let Ctrl-C and SIGTERM wait until the block ends; a second one does not wait.
 
-    Whoever works in the block asks ``waiting`` where it is convenient, saves what there is, and raises ``KeyboardInterrupt``.
-    The signal itself comes at the end, to whom it would have come without the block.
+    Whoever works in the block asks for ``waiting`` where it is convenient, saves what there is, and raises
+    ``KeyboardInterrupt``. The signal itself comes at the end, to whom it would have come without the block.
 
     Args:
       hold: whether to do so; without it, and in threads, which get no signals, nothing is held back.

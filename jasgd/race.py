@@ -136,7 +136,7 @@ def _document(entries: list[_Entry], config: RaceConfig, spent: float) -> dict[s
         }
         for entry in entries
     }
-    configuration = dataclasses.asdict(config)
+    configuration = {name: value for name, value in dataclasses.asdict(config).items() if name not in ("progress", "json")}
     return {"configuration": configuration, "algorithms": rows, "caught_up_at": _catching_up(entries), "seconds": spent}
 
 

@@ -14,7 +14,8 @@ Function = Callable[[Sequence[Mapping[str, Any]]], Sequence[float]]
 class Kept:
     """An objective that computes no value twice, not even in another process.
 
-    A search proposes the same again if it sees the same values, so it finds in the end what it would have found.
+    A search proposes the same again if it sees the same values, so it finds in the end what it would have found. Values are
+    kept when a call is done: what the search asks for at once, such as its first points at random, is kept together.
 
     Args:
       objective: as for :func:`jasgd.tune.search`.
