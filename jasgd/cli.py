@@ -163,9 +163,21 @@ def parsed(name: str, options: Any, arguments: Sequence[str]) -> Any:
     """
     import tyro
 
-    about = inspect.getdoc(options) if inspect.isclass(options) else None
-    config = (tyro.conf.PositionalRequiredArgs,)
-    return tyro.cli(options, prog=f"jasgd {name}", description=about, args=list(arguments), config=config)
+    return tyro.cli(
+        options, prog=f"jasgd {name}", description=inspect.getdoc(options), args=list(arguments), config=markers()
+    )
+
+
+def markers() -> tuple[Any, ...]:
+    """How options become words: those without default by their place, those of a part without the name of the part.
+
+    Example:
+      >>> len(markers())
+      3
+    """
+    from tyro import conf
+
+    return conf.PositionalRequiredArgs, conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes
 
 
 def _terminate(*_: Any) -> None:

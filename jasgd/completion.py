@@ -30,7 +30,7 @@ def completion(command: CompletionCommand) -> None:
     import tyro
 
     from jasgd.checkout import checkout
-    from jasgd.cli import COMMANDS, load
+    from jasgd.cli import COMMANDS, load, markers
 
     commands = {name: load(name)[0] for name in COMMANDS if name != "bench" or checkout() is not None}
     with contextlib.suppress(SystemExit):  # tyro means to be done
@@ -38,5 +38,5 @@ def completion(command: CompletionCommand) -> None:
             commands,
             prog="jasgd",
             args=["--tyro-write-completion", command.shell, "-"],
-            config=(tyro.conf.PositionalRequiredArgs,),
+            config=markers(),
         )
