@@ -83,7 +83,8 @@ def main() -> None:
     except Exception as error:
         if not is_for_users(error):
             raise
-        print(f"jasgd: {error}", file=sys.stderr)
+        hint = "; `jasgd doctor` says what to install" if isinstance(error, ModuleNotFoundError) else ""
+        print(f"jasgd: {error}{hint}", file=sys.stderr)
         code = 1
     sys.exit(code)
 
@@ -91,13 +92,15 @@ def main() -> None:
 def is_for_users(error: Exception) -> bool:
     """Whether an error says all there is to say, so that nobody needs to see where it arose.
 
-    That is so for what the system says about files and memory, for what JAX says about devices that it does not find, and
-    for sentences that this project raises. All else is a bug.
+    That is so for what the system says about files and memory, for packages and devices that are missing, and for sentences
+    that this project raises. All else is a bug.
 
     Example:
       >>> is_for_users(FileNotFoundError("no such file")), is_for_users(ZeroDivisionError("division by zero"))
       (True, False)
     """
+    if isinstance(error, ModuleNotFoundError):
+        return not (error.name or "").startswith("jasgd")
     if isinstance(error, OSError | MemoryError) or str(error).startswith("Unable to initialize backend"):
         return True
     if not isinstance(error, ValueError | TypeError | RuntimeError | ImportError):

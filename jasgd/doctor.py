@@ -218,7 +218,8 @@ def engine_check() -> tuple[Check, dict[str, Any]]:
         traceback.print_exc()
         text = f"engine does not run: {type(error).__name__}, see above"
         return Check(section="engine", name="agreement", status="wrong", text=text), {"agrees": False, "problems": [text]}
-    text = f"yes (largest relative difference {found.difference:.0e})" if found.agrees else "no"
+    difference = f"{found.difference:.0e}".replace("e-0", "e-")
+    text = f"{'yes' if found.agrees else 'no'} (largest relative difference {difference})"
     text = f"engine agrees with the slow event loop: {text}; {found.simulations} simulations, {found.seconds:.1f} s"
     text = " ".join([text, *found.problems])
     details = {"agrees": found.agrees, **dataclasses.asdict(found)}

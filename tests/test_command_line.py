@@ -185,6 +185,17 @@ def test_a_bug_keeps_its_traceback(jasgd_command, monkeypatch):
         broken(lambda _: int("x"))
 
 
+def test_a_missing_package_is_named(jasgd_command, monkeypatch):
+    """And who says what to install."""
+
+    def lacking(_):
+        import no_such_package  # noqa: F401
+
+    monkeypatch.setattr("jasgd.race.race", lacking)
+    said = "jasgd: No module named 'no_such_package'; `jasgd doctor` says what to install\n"
+    assert jasgd_command("run") == (1, "", said)
+
+
 def test_without_tyro_only_the_doctor_works(jasgd_command, monkeypatch):
     """And all other commands say what to install."""
     find = importlib.util.find_spec
