@@ -79,13 +79,15 @@ def race(config: RaceConfig) -> None:
 
 
 def _race(config: RaceConfig) -> None:
-    config.out.mkdir(parents=True, exist_ok=True)
     workers = fleet.power_law(config.workers, config.exponent)
     times = np.arange(1, config.workers + 1, dtype=np.float64) ** config.exponent
     slowest = float(times.max())
+    if not config.asynchronous_steps or not config.synchronous_steps:
+        raise ValueError("`asynchronous_steps` and `synchronous_steps` need at least one step size each.")
     if config.seconds < slowest:
         raise ValueError(f"`seconds` must reach the slowest worker's {slowest:.6g} s, got {config.seconds}.")
     problem = problems.quadratic(config.dim, config.noise)
+    config.out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     updates = int(np.floor(config.seconds / times).sum())
     asynchronous = protocols.asynchronous(workers, updates, seed=config.seed).until(config.seconds)

@@ -55,8 +55,9 @@ learning_rate = {low = 1e-3, high = 1.0, log = true}
 
 
 @pytest.fixture
-def jasgd_command(monkeypatch, capsys):
-    """The command in this process: its exit code and what it printed."""
+def jasgd_command(monkeypatch, capsys, tmp_path):
+    """The command in this process, in an empty folder: its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["jasgd", *arguments])
@@ -159,6 +160,7 @@ def test_an_option_that_no_command_has_is_refused_in_examples():
         (["sweep", "missing.toml"], 1, "jasgd: there is no configuration missing.toml."),
         (["tune", "missing.toml"], 1, "jasgd: there is no configuration missing.toml; it must be a .toml file."),
         (["run", "--seconds", "1"], 1, "must reach the slowest worker's 1000 s"),
+        (["run", "--asynchronous-steps"], 1, "need at least one step size each"),
         (["run", "--out", "/dev/null/x"], 1, "/dev/null/x"),
     ],
 )
