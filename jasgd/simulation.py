@@ -15,6 +15,7 @@ import optax
 from jasgd import chunks, engine, traffic
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
+from jasgd.interrupts import held_back
 from jasgd.jobs import bytes_per_message, messages_per_job, require_same_jobs
 from jasgd.keys import split_key
 from jasgd.lanes import choose_lanes
@@ -101,7 +102,7 @@ def simulate(
       lanes: gradients computed together; by default chosen by the schedule and a short measurement. The result does
         not depend on it, beyond rounding.
       resume: a folder for checkpoints while the simulation runs; if it has some of this very simulation, continue there, bit
-        for bit. They are removed at the end.
+        for bit. Ctrl-C and SIGTERM save one at the end of the chunk. They are removed at the end.
       save_every: seconds of real time between checkpoints.
       layout: spread lanes, or parameters and snapshots, over several devices; by default all is on one.
       oracle: what workers compute; by default one stochastic gradient.
@@ -159,15 +160,22 @@ def simulate(
     else:
         state, begin = unflat("state", state, saved[1]), saved[0]["next_chunk"]
         recorder.restore(saved[1])
-    with progress_bar(len(schedule), progress) as bar, checkpoints or nullcontext():
+    # Outermost, so that a checkpoint is written in full before a signal ends the process.
+    with (
+        held_back(checkpoints is not None) as held,
+        progress_bar(len(schedule), progress) as bar,
+        checkpoints or nullcontext(),
+    ):
         for chunk in range(begin, compiled.chunks):
             state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
-            if checkpoints is not None and checkpoints.due() and recorder.finish():
+            if checkpoints is not None and (held.waiting or checkpoints.due()) and recorder.finish():
                 settings = {"lanes": lanes, "chunk_steps": chunk_steps, "next_chunk": chunk + 1}
                 checkpoints.save(settings, {**flat("state", state), **recorder.arrays()})
+            if held.waiting:
+                raise KeyboardInterrupt
         else:
             recorder.finish()
         if checkpoints is not None:

@@ -1,7 +1,6 @@
 """The table, as Markdown for people and as JSON for everything else."""
 
 import dataclasses
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -40,14 +39,10 @@ def table(results: Sequence[Result], settings: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def save(path: Path, results: Sequence[Result], settings: Mapping[str, str], *, large: Mapping[str, Any] | None) -> None:
-    """Write everything to a JSON file; it appears whole or not at all."""
+def document(results: Sequence[Result], settings: Mapping[str, str], *, large: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Everything, for a JSON file."""
     content = {"about": dict(settings), "cases": [dataclasses.asdict(result) for result in results]}
-    if large is not None:
-        content["large"] = dict(large)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    return content if large is None else {**content, "large": dict(large)}
 
 
 def _row(result: Result) -> list[str]:
