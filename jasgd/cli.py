@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from jasgd.race import RaceConfig, race
+from jasgd.report.command import ReportCommand, report_command
 from jasgd.sweep_command import SweepCommand, sweep_command
 from jasgd.tune.command import TuneCommand, tune_command
 
@@ -30,6 +31,7 @@ def main() -> None:
         "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand],
         "tune": tyro.conf.PositionalRequiredArgs[TuneCommand],
         "reproduce": ReproduceCommand,
+        "report": tyro.conf.PositionalRequiredArgs[ReportCommand],
         "bench": _Bench,
     }
     description = "Exact simulation of asynchronous SGD with many virtual workers."
@@ -43,6 +45,8 @@ def main() -> None:
             race(config)
         elif isinstance(config, TuneCommand):
             tune_command(config)
+        elif isinstance(config, ReportCommand):
+            report_command(config)
         else:
             raise AssertionError("every command is handled above.")
     except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:

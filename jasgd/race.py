@@ -1,6 +1,7 @@
 """The main job of ``jasgd run``: asynchronous against synchronous SGD at equal simulated time."""
 
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from jasgd.problems.problem import Problem
 from jasgd.results import save_dataset
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate
+from jasgd.summary import described
 
 if TYPE_CHECKING:
     import xarray
@@ -78,7 +80,7 @@ def race(config: RaceConfig) -> None:
     ]
     spent = time.perf_counter() - began
     print(_table(entries, config, spent))
-    save_dataset(_dataset(entries, config), config.out / "race.nc")
+    save_dataset(_dataset(entries, config, spent), config.out / "race.nc")
     _draw(entries, config, config.out / "race.png")
     print(f"\nresult   {config.out / 'race.nc'}\npicture  {config.out / 'race.png'}")
 
@@ -119,7 +121,7 @@ def _table(entries: list[_Entry], config: RaceConfig, spent: float) -> str:
     return "\n".join(lines)
 
 
-def _dataset(entries: list[_Entry], config: RaceConfig) -> "xarray.Dataset":
+def _dataset(entries: list[_Entry], config: RaceConfig, spent: float) -> "xarray.Dataset":
     import xarray
 
     parts = []  # not along "method": that word has a meaning of its own in xarray
@@ -129,6 +131,8 @@ def _dataset(entries: list[_Entry], config: RaceConfig) -> "xarray.Dataset":
     dataset = xarray.concat(parts, "algorithm", data_vars="all", join="outer", combine_attrs="drop_conflicts")
     sizes = xarray.DataArray([entry.step_size for entry in entries], dims="algorithm", attrs={"units": "1"})
     dataset = dataset.assign(learning_rate=sizes)
+    schedules = [{"algorithm": entry.name, **described(entry.schedule)} for entry in entries]
+    dataset = dataset.assign_attrs(schedules=json.dumps(schedules, default=str), seconds=f"{spent:.1f}")
     return dataset.assign_attrs({f"config_{k}": str(v) for k, v in dataclasses.asdict(config).items()})
 
 
