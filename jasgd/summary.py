@@ -108,16 +108,22 @@ def summarise(schedule: "Schedule", *, bytes_per_snapshot: int | None) -> Summar
 
 
 def described(schedule: "Schedule") -> dict[str, Any]:
-    """Where a schedule comes from and how stale its gradients are, as it is stored with results.
+    """Where a schedule comes from, how stale its gradients are, and how many make a step, as it is stored with results.
 
     Example:
-      >>> described(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100))["delay"]
-      {'mean': 2.94, 'quantiles': [3.0, 3.0, 3.0, 3.0], 'max': 3}
+      >>> found = described(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100))
+      >>> found["delay"], found["deliveries_per_update"]
+      ({'mean': 2.94, 'quantiles': [3.0, 3.0, 3.0, 3.0], 'max': 3}, 1)
     """
     delay = schedule.delay
     quantiles = np.quantile(delay, DELAY_QUANTILES).tolist()
-    measured = {"mean": float(delay.mean()), "quantiles": quantiles, "max": int(delay.max())}
-    return {"protocol": schedule.protocol, **schedule.arguments, "delay": measured}
+    gathered = np.diff(np.flatnonzero(schedule.apply), prepend=-1)
+    return {
+        "protocol": schedule.protocol,
+        **schedule.arguments,
+        "delay": {"mean": float(delay.mean()), "quantiles": quantiles, "max": int(delay.max())},
+        "deliveries_per_update": int(gathered[0]) if np.all(gathered == gathered[0]) else None,
+    }
 
 
 def critical_path(schedule: "Schedule") -> int:

@@ -26,9 +26,9 @@ def report_command(command: ReportCommand) -> None:
     """Run the command.
 
     Example:
-      >>> problem, schedule = jasgd.problems.quadratic(dim=4), jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 8)
-      >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, key=jax.random.key(0))
-      >>> jasgd.results.save_dataset(run.to_dataset(), tmp_path / "run.nc")
+      >>> history = {"version": [0, 10], "time": [0.0, 2.5], "loss": [1.0, 0.5]}
+      >>> run = jasgd.results.to_dataset(history, jasgd.results.provenance())
+      >>> jasgd.results.save_dataset(run, tmp_path / "run.nc")
       >>> report_command(ReportCommand(results=(tmp_path / "run.nc",), out=tmp_path / "page.html"))  # doctest: +ELLIPSIS
       page     ...page.html
     """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jasgd.report.files import Stored
+from jasgd.report.schedules import deliveries_per_update, schedules_of
 from jasgd.results import band, best, final, labels
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _ALONG = ("version", "time", "record", "gradients", "evaluation")
 _AXES = {
     "time": ("simulated time [{}]", "s"),
     "version": ("{}", "server updates"),
-    "gradients": ("gradients used", ""),
+    "gradients": ("gradients delivered", ""),
     "uploaded_bytes": ("uploaded [{}]", "B"),
     "downloaded_bytes": ("downloaded [{}]", "B"),
     "evaluation": ("evaluations", ""),
@@ -97,12 +98,13 @@ def methods_of(stored: Stored, *, each: Sequence[str] = (), metric: str | None =
       metric: what is small at the best point; by default the gap, or the loss.
 
     Example:
-      >>> problem, schedule = jasgd.problems.quadratic(dim=4), jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 8)
-      >>> grid = {"learning_rate": [0.01, 0.1]}
-      >>> result = jasgd.sweep(problem, optax.sgd, schedule, grid=grid, seeds=2, key=jax.random.key(0))
-      >>> jasgd.results.save_dataset(result, tmp_path / "sweep.nc")
-      >>> from jasgd.report.files import read
-      >>> methods_of(read([tmp_path / "sweep.nc"])[0])[0].choice
+      >>> import xarray
+      >>> losses = [[[1.0, 0.9]], [[1.0, 0.2]]]
+      >>> records = {"version": [0, 8], "time": ("version", [0.0, 4.0])}
+      >>> grid = {"learning_rate": [0.01, 0.1], "seed": [0], **records}
+      >>> dataset = xarray.Dataset({"loss": (("learning_rate", "seed", "version"), losses)}, grid)
+      >>> stored = Stored(path=tmp_path, file="found", group="", dataset=dataset, configuration="")
+      >>> methods_of(stored)[0].choice
       {'learning_rate': 0.1}
     """
     dataset = stored.dataset
@@ -122,12 +124,14 @@ def methods_of(stored: Stored, *, each: Sequence[str] = (), metric: str | None =
     cases: dict[tuple[Any, ...], list[int]] = {}
     for i in range(table.sizes["point"]):
         cases.setdefault(tuple(table[name].values[i].item() for name in apart), []).append(i)
+    schedules = schedules_of(dataset.attrs)
     found = []
     for case, points in cases.items():
         one = _tried(table.isel(point=points), metric, along)
         if one.sizes["point"]:
-            parts = [v if isinstance(v, str) else f"{n}={short(v)}" for n, v in zip(apart, case, strict=True)]
-            found.append(_method(stored, parts, one, [n for n in names if n not in apart], metrics, along))
+            own = dict(zip(apart, case, strict=True))
+            tuned = [name for name in names if name not in apart]
+            found.append(_method(stored, own, one, tuned, metrics, along, schedules))
     return found
 
 
@@ -179,7 +183,13 @@ def _tried(table: "xarray.Dataset", metric: str, along: str) -> "xarray.Dataset"
 
 
 def _method(
-    stored: Stored, parts: Sequence[str], table: "xarray.Dataset", tuned: Sequence[str], metrics: Sequence[str], along: str
+    stored: Stored,
+    own: Mapping[str, Any],
+    table: "xarray.Dataset",
+    tuned: Sequence[str],
+    metrics: Sequence[str],
+    along: str,
+    schedules: Sequence[Mapping[str, Any]],
 ) -> Method:
     metric = metrics[0]
     searched = along in ("version", "time")
@@ -192,10 +202,14 @@ def _method(
     recorded = _recorded(chosen, along)
     one = chosen.isel({along: np.flatnonzero(recorded)})
     here = int(chosen["point"])
+    choice = {name: chosen[name].item() for name in ("learning_rate", *tuned) if name in chosen.coords}
+    per_update = deliveries_per_update(schedules, {**own, **choice})
+    if per_update is not None and "version" in one.coords and "gradients" not in one.variables:
+        one = one.assign_coords(gradients=one["version"].drop_attrs() * per_update)
     return Method(
         source=stored,
-        parts=parts,
-        choice={name: chosen[name].item() for name in ("learning_rate", *tuned) if name in chosen.coords},
+        parts=[value if isinstance(value, str) else f"{name}={short(value)}" for name, value in own.items()],
+        choice=choice,
         metric=metric,
         seeds=table.sizes["seed"],
         points=table.sizes["point"],

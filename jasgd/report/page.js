@@ -306,7 +306,9 @@ class Chart {
     this.tip.replaceChildren(element("b", {}, `${words(this.x)}: ${number(at, 6)}`), element("table", {}, element("tbody", {}, ...body)));
     const left = here + 14 + this.tip.offsetWidth > this.width ? here - 14 - this.tip.offsetWidth : here + 14;
     this.tip.style.left = `${Math.max(0, Math.min(left, this.width - this.tip.offsetWidth))}px`;
-    this.tip.style.top = `${Math.max(0, Math.min(height + 14, box.bottom - this.tip.offsetHeight))}px`;
+    // On a narrow screen it would hide the chart.
+    const top = this.width < 500 ? box.bottom + 50 : Math.max(0, Math.min(height + 14, box.bottom - this.tip.offsetHeight));
+    this.tip.style.top = `${top}px`;
   }
 
   // The chart as it looks now, with its legend, as a file.

@@ -9,20 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
-from jasgd.report import charts, svg
+from jasgd.report import charts, svg, tables
 from jasgd.report.claims import claims_of
 from jasgd.report.files import Stored
-from jasgd.report.methods import Method, short
-from jasgd.report.staleness import MOST_ROWS, staleness
-
-_VERSIONS = ("jasgd", "jax", "jaxlib", "optax", "flax", "numpy", "python")
-_FIRST = (
-    *("problem", "rule", "oracle", "dimensions", "grid", "seeds", "key", "gradients", "real_time", "created"),
-    *("device", "versions", "git_revision", "x64"),
-)
-_LONG, _LONGEST = 160, 20_000
+from jasgd.report.methods import Method
+from jasgd.report.schedules import MOST_ROWS, staleness
 
 
 def page(results: Sequence[Stored], methods: Sequence[Method], title: str) -> str:
@@ -35,7 +26,7 @@ def page(results: Sequence[Stored], methods: Sequence[Method], title: str) -> st
     }
     sections = [_section(*said[chart["id"]], _chart(chart)) for chart in shown]
     if methods:
-        sections.append(_section("Methods", _about_methods(methods), _methods(methods, labels)))
+        sections.append(_section("Methods", _about_methods(methods), tables.methods_table(methods, labels)))
     sections += [_staleness(results), *_claims(results), *_sources(results)]
     files = importlib.resources.files("jasgd.report")
     document = string.Template(files.joinpath("page.html").read_text("utf-8"))
@@ -50,35 +41,16 @@ def page(results: Sequence[Stored], methods: Sequence[Method], title: str) -> st
 
 
 def embedded(data: Any) -> str:
-    """JSON that stays inside a script element whatever words are in it.
+    r"""JSON that stays inside a script element whatever words are in it.
 
     Example:
       >>> embedded({"label": "</script>"})
-      '{"label":"\\\\u003c/script\\\\u003e"}'
+      '{"label":"\\u003c/script\\u003e"}'
     """
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> str:
-    """A table of cells that are HTML already, in a box of its own that scrolls.
-
-    Example:
-      >>> "<td>1</td>" in table(["a"], [["1"]])
-      True
-    """
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        right = ["" if i not in numeric else ' class="number"' for i in range(len(row))]
-        return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(right, row, strict=True))
-
-    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="table: {escape(head[0]) or "results"}">'
-        f"<table><thead><tr>{cells('th', head)}</tr></thead><tbody>\n{body}\n</tbody></table></div>"
-    )
 
 
 def _section(title: str, about: str, *content: str) -> str:
@@ -138,49 +110,20 @@ def _chart(chart: Mapping[str, Any]) -> str:
 
 
 def _about_methods(methods: Sequence[Method]) -> str:
-    metrics = sorted({method.metric for method in methods})
+    metrics = sorted({charts.words(method.metric) for method in methods})
     return (
-        f"The best values have the smallest median {' or '.join(map(escape, map(charts.words, metrics)))} in the end; "
+        f"The best values have the smallest median {escape(' or '.join(metrics))} in the end; "
         "diverged runs count as infinite. Brackets hold the middle half of the seeds."
     )
 
 
-def _methods(methods: Sequence[Method], labels: Sequence[str]) -> str:
-    """A table for those with the same metrics, the best first."""
-    alike: dict[tuple[str, ...], list[int]] = {}
-    for i, method in enumerate(methods):
-        alike.setdefault(tuple(method.ends), []).append(i)
-    tables = []
-    for metrics, members in alike.items():
-        rows = []
-        for i in sorted(members, key=lambda i: float(methods[i].ends[metrics[0]].median[0])):
-            one = methods[i]
-            choice = ", ".join(f"{charts.words(name)} = {short(value)}" for name, value in one.choice.items())
-            counts = [f"{count:,}" for count in (one.points * one.seeds, one.diverged, one.seeds)]
-            rows.append(
-                [f"<b>{escape(labels[i])}</b>", escape(choice) or "–", *counts, *(_end(one, name) for name in metrics)]
-            )
-        ends = [f"final {escape(charts.words(name))}" for name in metrics]
-        head = ["method", "best values", "runs", "diverged", "seeds", *ends]
-        tables.append(table(head, rows, numeric=range(2, len(head))))
-    return "\n".join(tables)
-
-
-def _end(method: Method, metric: str) -> str:
-    end = method.ends[metric]
-    middle = _number(end.median[0])
-    if end.low is None or end.high is None or np.isinf(end.median[0]):
-        return middle
-    return f"{middle} <small>({_number(end.low[0])} to {_number(end.high[0])})</small>"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}" if np.isfinite(value) else "diverged"
-
-
 def _staleness(results: Sequence[Stored]) -> str:
     """Everything that is known about delays."""
-    rows = [row for result, name in zip(results, names_of(results), strict=True) for row in staleness(result.dataset, name)]
+    several = len({result.file for result in results}) > 1
+    rows = []
+    for result in results:
+        name = ", ".join(filter(None, [result.file if several or not result.group else "", result.group]))
+        rows += staleness(result.dataset.attrs, name)
     if not rows:
         return ""
     about = (
@@ -192,95 +135,32 @@ def _staleness(results: Sequence[Stored]) -> str:
     if len(rows) > MOST_ROWS:
         about += f" Of {len(rows):,} schedules the first {MOST_ROWS} are drawn; the table has them all."
     drawn = svg.intervals(rows[:MOST_ROWS], "delay of a gradient [server updates]")
-    cells = []
-    for row in rows:
-        numbers = [f"{value:.4g}" for value in (row["mean"], *row["quantiles"])]
-        cells.append([f"<b>{escape(row['label'])}</b>", f"{row['schedules']:,}", *numbers, f"{row['max']:,}"])
-    head = ["schedule", "schedules", "mean", "10 %", "median", "90 %", "99 %", "largest"]
     picture = f'<div class="scroll" tabindex="0" role="region" aria-label="delays">{drawn}</div>'
-    return _section(
-        "Staleness", about, f'<figure class="intervals">{picture}</figure>', table(head, cells, numeric=range(1, 8))
-    )
-
-
-def names_of(results: Sequence[Stored]) -> list[str]:
-    """What tells results apart: files where there are several, groups where there are several."""
-    several = len({result.file for result in results}) > 1
-    return [
-        ", ".join(filter(None, [result.file if several or not result.group else "", result.group])) for result in results
-    ]
+    return _section("Staleness", about, f'<figure class="intervals">{picture}</figure>', tables.delays_table(rows))
 
 
 def _claims(results: Sequence[Stored]) -> Iterator[str]:
+    """The claims of papers, and their figures as they were drawn."""
     for result in results:
         claims, why = claims_of(result.dataset)
-        if not claims and not why:
-            continue
-        attributes = result.dataset.attrs
-        title = f"Claims: {escape(attributes['paper'])}, figure {escape(attributes['figure'])}"
-        rows = [
-            [
-                escape(claim.statement),
-                escape(claim.mark),
-                f'<span class="verdict {claim.verdict.replace(" ", "-")}">{escape(claim.verdict)}</span>',
-                escape(claim.evidence),
-            ]
-            for claim in claims
-        ]
-        content = table(["claim", "source", "verdict", "numbers"], rows) if rows else ""
-        yield _section(title, escape(why), content, _picture(result))
+        if claims or why:
+            paper, figure = (escape(str(result.dataset.attrs[name])) for name in ("paper", "figure"))
+            content = tables.claims_table(claims) if claims else ""
+            yield _section(f"Claims: {paper}, figure {figure}", escape(why), content, _picture(result))
 
 
 def _picture(result: Stored) -> str:
-    """The figure as it was drawn, if it still lies beside the result."""
+    """The picture that still lies beside the result."""
     path = result.path.with_suffix(".png")
     if not path.is_file() or path.stat().st_size > 2_000_000:
         return ""
     content = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure class="picture"><img alt="{escape(path.name)}, as it was drawn" src="data:image/png;base64,{content}"></figure>'
+    image = f'<img alt="{escape(path.name)}, as it was drawn" src="data:image/png;base64,{content}">'
+    return f'<figure class="picture">{image}</figure>'
 
 
 def _sources(results: Sequence[Stored]) -> Iterator[str]:
-    """Where everything comes from: for each file what its results agree on, then what they do not."""
+    """Where everything comes from."""
     for path in dict.fromkeys(result.path for result in results):
         of_file = [result for result in results if result.path == path]
-        attributes = [_attributes(result) for result in of_file]
-        names = sorted(dict.fromkeys(name for one in attributes for name in one), key=_rank)
-        same = [n for n in names if all(one.get(n) == attributes[0].get(n) for one in attributes)]
-        rows = [["file", escape(str(path))], *([escape(charts.words(name)), _text(attributes[0][name])] for name in same)]
-        tables = [table(["", ""], rows)]
-        if len(of_file) > 1:
-            apart = [name for name in names if name not in same]
-            cells = [
-                [f"<b>{escape(result.group)}</b>", *(_text(one.get(name, "–")) for name in apart)]
-                for result, one in zip(of_file, attributes, strict=True)
-            ]
-            tables.append(table(["result", *(escape(charts.words(name)) for name in apart)], cells))
-        if of_file[0].configuration:
-            tables.append(
-                f"<details><summary>Configuration</summary><pre>{escape(of_file[0].configuration)}</pre></details>"
-            )
-        yield _section(f"Source: {escape(of_file[0].file)}", "", *tables)
-
-
-def _attributes(result: Stored) -> dict[str, str]:
-    """What is stored with a result, the versions in one line."""
-    stored = {
-        str(name): str(value) for name, value in result.dataset.attrs.items() if str(value) not in ("", "null", "None", "[]")
-    }
-    versions = ", ".join(f"{name} {stored.pop(name)}" for name in _VERSIONS if name in stored)
-    sizes = ", ".join(f"{charts.words(str(name))} {size:,}" for name, size in result.dataset.sizes.items())
-    seconds = {"real_time": f"{stored.pop('seconds')} s"} if "seconds" in stored else {}
-    return {**stored, **seconds, "versions": versions, "dimensions": sizes}
-
-
-def _rank(name: str) -> int:
-    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
-
-
-def _text(value: str) -> str:
-    if len(value) <= _LONG:
-        return escape(value)
-    more = f" … and {len(value) - _LONGEST:,} characters more in the file" if len(value) > _LONGEST else ""
-    start = escape(value[:80])
-    return f"<details><summary>{start} …</summary>{escape(value[:_LONGEST])}{more}</details>"
+        yield _section(f"Source: {escape(of_file[0].file)}", "", *tables.source_tables(of_file))

@@ -66,21 +66,20 @@ def chart(data: Mapping[str, Any]) -> str:
     Example:
       >>> table = {"xs": {"time": [1, 2]}, "ys": {"loss": {"median": [2, 1]}}}
       >>> series = [{"name": "a", "style": 0, "tables": [table]}]
-      >>> known = {"x": "time", "y": "loss", "logX": {"time": False}, "logY": {"loss": True}, "ends": False, "series": series}
-      >>> chart(known).count("<path")
+      >>> scales = {"logX": {"time": False}, "logY": {"loss": True}}
+      >>> chart({"x": "time", "y": "loss", "ends": False, "series": series, **scales}).count("<path")
       1
     """
     shown, log_x, log_y = lines(data), data["logX"][data["x"]], data["logY"][data["y"]]
     if not shown:
         return ""
-    left, right = _range([one["x"] for one in shown], log_x)
+    left, right = _range([one["x"] for one in shown], log_x, margin=0.02)
     names = ("median", "low", "high")
     bottom, top = _range([one[name] for one in shown for name in names if name in one], log_y, margin=0.05)
     x, y = _scale(left, right, log_x, _LEFT, _WIDTH - _RIGHT), _scale(bottom, top, log_y, _HEIGHT - _BOTTOM, _TOP)
     words_x, words_y = words(data["x"]), ("final " if data["ends"] else "") + words(data["y"])
     drawn = [_frame(x, y, ticks(left, right, log_x), ticks(bottom, top, log_y), words_x, words_y)]
-    for one in shown:
-        drawn.append(_series(one, x, y, markers=data["ends"]))
+    drawn += [_series(one, x, y, markers=data["ends"]) for one in shown]
     label = escape(f"{words_y} against {words_x}: {', '.join(one['name'] for one in shown)}")
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg">'
@@ -107,7 +106,9 @@ def intervals(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     for i, row in enumerate(rows):
         low, middle, high, highest = row["quantiles"]
         y = height * i + 26
-        said = f"mean {row['mean']:.4g}; 10 % {low:g}, median {middle:g}, 90 % {high:g}, 99 % {highest:g}, largest {row['max']:g}"
+        said = (
+            f"mean {row['mean']:.4g}; 10 % {low:g}, median {middle:g}, 90 % {high:g}, 99 % {highest:g}, max {row['max']:g}"
+        )
         drawn.append(
             f"<g><title>{escape(row['label'])}: {said}</title>"
             f'<text class="name" x="{left}" y="{y - 11}">{escape(row["label"])}</text>'
@@ -122,7 +123,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], label: str) -> str:
     return f'<svg viewBox="0 0 {width} {bottom + 48}" role="img" aria-label="{escape(label)}">{"".join(drawn)}</svg>'
 
 
-def _range(columns: Sequence[np.ndarray], log: bool, margin: float = 0.0) -> tuple[float, float]:
+def _range(columns: Sequence[np.ndarray], log: bool, margin: float) -> tuple[float, float]:
     """The smallest and the largest number, apart from each other."""
     values = np.concatenate(columns)
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
@@ -182,8 +183,8 @@ def _series(one: Mapping[str, Any], x: Scale, y: Scale, *, markers: bool) -> str
                 ring = f'<circle class="ring {colour}" cx="{a:.1f}" cy="{b:.1f}" r="8"/>' if i == one["best"] else ""
                 drawn.append(f'{ring}<circle class="dot {colour}" cx="{a:.1f}" cy="{b:.1f}" r="3.5"/>')
     lost = [x(a) for a, b in zip(one["x"], one["median"], strict=True) if math.isinf(b) and math.isfinite(x(a))]
-    for a in lost if markers else lost[:1]:
-        drawn.append(f'<path class="cross {colour}" d="M{a - 4:.1f} {_TOP - 14}l8 8m0 -8l-8 8"/>')
+    crosses = lost if markers else lost[:1]
+    drawn += [f'<path class="cross {colour}" d="M{a - 4:.1f} {_TOP - 14}l8 8m0 -8l-8 8"/>' for a in crosses]
     return "".join(drawn)
 
 

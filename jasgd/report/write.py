@@ -20,7 +20,8 @@ def write(
     """Write one HTML page about stored results. It is one file, needs no network, and works without a script, too.
 
     Args:
-      paths: netCDF files of runs, of ``jasgd run``, ``jasgd sweep`` and ``jasgd reproduce``; evaluations.json of ``jasgd tune``.
+      paths: netCDF files of runs, of ``jasgd run``, ``jasgd sweep`` and ``jasgd reproduce``; evaluations.json of
+        ``jasgd tune``.
       out: where the page goes; it appears whole or not at all.
       title: of the page; by default the names of the results.
       each: names of a grid whose values are shown side by side; out of those of all others the best are chosen.
@@ -30,9 +31,9 @@ def write(
       Where the page is.
 
     Example:
-      >>> problem, schedule = jasgd.problems.quadratic(dim=4), jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 8)
-      >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, key=jax.random.key(0))
-      >>> jasgd.results.save_dataset(run.to_dataset(), tmp_path / "run.nc")
+      >>> history = {"version": [0, 10], "time": [0.0, 2.5], "loss": [1.0, 0.5]}
+      >>> run = jasgd.results.to_dataset(history, jasgd.results.provenance())
+      >>> jasgd.results.save_dataset(run, tmp_path / "run.nc")
       >>> jasgd.report.write([tmp_path / "run.nc"], tmp_path / "report.html").read_text()[:15]
       '<!doctype html>'
     """
