@@ -181,6 +181,7 @@ def test_a_search_is_shown(tmp_path):
     (found,) = methods(tmp_path / "evaluations.json")
     assert found.curves["smallest value so far"].median.tolist() == result.best_so_far.tolist()
     assert list(found.axes) == ["evaluations"]
+    assert (found.choice, found.points) == ({"x": 0}, 3)
     assert "&quot;x&quot;: 0" in jasgd.report.write(tmp_path / "evaluations.json", tmp_path / "page.html").read_text()
 
 

@@ -5,6 +5,7 @@ with ``each``, tell methods apart; out of the values of all others :func:`jasgd.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ class Method:
       parts: what tells it from other methods of the same result.
       choice: the best values of the grid.
       metric: the one that is small there.
-      seeds, points, diverged: numbers of seeds, of points of the grid, and of runs that diverged, of all points.
+      seeds, points, diverged: numbers of seeds, of points of the grid or of evaluations, and of all runs that diverged.
       axes: label of each possible horizontal axis, and its values at the records.
       curves: of each metric, at the records.
       ends: of each metric, its last value, (1,).
@@ -203,6 +204,7 @@ def _method(
     one = chosen.isel({along: np.flatnonzero(recorded)})
     here = int(chosen["point"])
     choice = {name: chosen[name].item() for name in ("learning_rate", *tuned) if name in chosen.coords}
+    choice |= json.loads(stored.dataset.attrs.get("best", "{}"))  # of a search
     per_update = deliveries_per_update(schedules, {**own, **choice})
     if per_update is not None and "version" in one.coords and "gradients" not in one.variables:
         one = one.assign_coords(gradients=one["version"].drop_attrs() * per_update)
@@ -212,7 +214,7 @@ def _method(
         choice=choice,
         metric=metric,
         seeds=table.sizes["seed"],
-        points=table.sizes["point"],
+        points=table.sizes[along if along == "evaluation" else "point"],
         diverged=int(diverged.sum()),
         axes=_axes(one, along),
         curves={name: _band(one[name]) for name in metrics},

@@ -183,8 +183,8 @@ class Chart {
     return found;
   }
 
-  draw() {
-    const width = (this.width = this.plot.clientWidth);
+  draw(width = this.plot.clientWidth) {
+    this.width = width;
     if (!width) return;
     const height = Math.round(Math.min(460, Math.max(290, width * 0.5)));
     const box = { left: width < 500 ? 58 : 72, right: width - 14, top: 22, bottom: height - 50 };
@@ -342,6 +342,9 @@ class Chart {
   }
 }
 
-for (const chart of JSON.parse(document.getElementById("data").textContent).charts) {
-  new Chart(document.getElementById(chart.id), chart);
-}
+const { charts } = JSON.parse(document.getElementById("data").textContent);
+const drawn = charts.map((chart) => new Chart(document.getElementById(chart.id), chart));
+
+// On paper charts are as wide as the text, and their words as large.
+addEventListener("beforeprint", () => drawn.forEach((chart) => chart.draw(680)));
+addEventListener("afterprint", () => drawn.forEach((chart) => chart.draw()));
