@@ -1,6 +1,7 @@
 """The main job of ``jasgd run``: asynchronous against synchronous SGD at equal simulated time."""
 
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from jasgd.problems.problem import Problem
 from jasgd.results import save_dataset
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate
+from jasgd.summary import described
 
 if TYPE_CHECKING:
     import xarray
@@ -99,7 +101,7 @@ def _race(config: RaceConfig) -> None:
     ]
     spent = time.perf_counter() - began
     files = {"result": config.out / "race.nc", "picture": config.out / "race.png"}
-    save_dataset(_dataset(entries, config), files["result"])
+    save_dataset(_dataset(entries, config, spent), files["result"])
     _draw(entries, config, files["picture"])
     document = {**_document(entries, config, spent), "files": files}
     show(f"{_table(entries, config, spent)}\n\n{listed(**files)}", document, as_json=config.json)
@@ -164,7 +166,7 @@ def _table(entries: list[_Entry], config: RaceConfig, spent: float) -> str:
     return "\n".join(lines)
 
 
-def _dataset(entries: list[_Entry], config: RaceConfig) -> "xarray.Dataset":
+def _dataset(entries: list[_Entry], config: RaceConfig, spent: float) -> "xarray.Dataset":
     import xarray
 
     parts = []  # not along "method": that word has a meaning of its own in xarray
@@ -174,6 +176,8 @@ def _dataset(entries: list[_Entry], config: RaceConfig) -> "xarray.Dataset":
     dataset = xarray.concat(parts, "algorithm", data_vars="all", join="outer", combine_attrs="drop_conflicts")
     sizes = xarray.DataArray([entry.step_size for entry in entries], dims="algorithm", attrs={"units": "1"})
     dataset = dataset.assign(learning_rate=sizes)
+    schedules = [{"algorithm": entry.name, **described(entry.schedule)} for entry in entries]
+    dataset = dataset.assign_attrs(schedules=json.dumps(schedules, default=str), seconds=f"{spent:.1f}")
     return dataset.assign_attrs({f"config_{k}": str(v) for k, v in dataclasses.asdict(config).items() if k != "json"})
 
 

@@ -154,7 +154,7 @@ def _figure(paper: str, number: int, command: ReproduceCommand) -> dict[str, Any
         began = time.perf_counter()
         found = module.compute(config, folder / f"figure{number}-{fingerprint(repr(config))[:8]}")
         spent = time.perf_counter() - began
-        found = found.assign_attrs(config=repr(config), seconds=f"{spent:.1f}")
+        found = found.assign_attrs(paper=paper, figure=str(number), config=repr(config), seconds=f"{spent:.1f}")
         save_dataset(found, stored)
     picture = folder / f"figure{number}.png"
     if not command.claims:

@@ -199,9 +199,8 @@ def band(values: "xarray.DataArray", *, over: str = "seed", inner: float = 0.5) 
     # Not interpolated: the mean of a number and an infinite one says nothing.
     levels = {"low": (0.5 - inner / 2, "lower"), "median": (0.5, "lower"), "high": (0.5 + inner / 2, "higher")}
     filled = values.fillna(np.inf)
-    return xarray.Dataset(
-        {name: filled.quantile(q, over, method=method).drop_vars("quantile") for name, (q, method) in levels.items()}
-    )
+    shown = {name: filled.quantile(q, over, method=method, skipna=False) for name, (q, method) in levels.items()}
+    return xarray.Dataset({name: column.drop_vars("quantile") for name, column in shown.items()})
 
 
 @functools.cache

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jasgd import pictures
+from jasgd.output import listed, show
 from jasgd.schedule import Schedule
 from jasgd.sweep_config import Part, part_of, require_known
 
@@ -17,8 +18,8 @@ _RESULTS = Path("jasgd-results") / "schedule"
 class Make:
     """Compute the schedule of a protocol on a fleet, as a file names them or as the options do.
 
-    Example: jasgd schedule make --fleet 'power_law, num_workers=100, exponent=0.5'
-    --protocol 'ringmaster, updates=500, threshold=20'
+    Examples:
+      jasgd schedule make --fleet 'power_law, num_workers=100, exponent=0.5' --protocol 'ringmaster, updates=500, threshold=20'
     """
 
     config: Path | None = None
@@ -29,37 +30,46 @@ class Make:
     """A function of jasgd.protocols and its arguments."""
     out: Path | None = None
     """The .npz file to write; by default jasgd-results/schedule/PROTOCOL.npz."""
+    json: bool = False
+    """Print one JSON document instead of words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Import:
     """Make a schedule of a real cluster's log: a .csv file with the columns worker, start, finish, and maybe version.
 
-    Example: jasgd schedule import log.csv --out cluster.npz
+    Examples:
+      jasgd schedule import log.csv --out cluster.npz
     """
 
     log: Path
     """One line per gradient, in any order, seconds from the start."""
     out: Path | None = None
     """The .npz file to write; by default jasgd-results/schedule/NAME OF THE LOG.npz."""
+    json: bool = False
+    """Print one JSON document instead of words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
     """Print delays, load, lost work and what a simulation will need.
 
-    Example: jasgd schedule summary ringmaster.npz
+    Examples:
+      jasgd schedule summary ringmaster.npz
     """
 
     schedule: Path
     """The .npz file."""
+    json: bool = False
+    """Print one JSON document instead of words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Show:
     """Draw a schedule: its timeline, its delays, its utilisation, and a timeline to zoom into with a browser.
 
-    Example: jasgd schedule show ringmaster.npz --window 0 20
+    Examples:
+      jasgd schedule show ringmaster.npz --window 0 20
     """
 
     schedule: Path
@@ -70,13 +80,16 @@ class Show:
     """How many workers the timelines show, from the first to the last; by default as many as are readable."""
     out: Path | None = None
     """Folder for the pictures; by default jasgd-results/schedule/NAME OF THE FILE."""
+    json: bool = False
+    """Print one JSON document instead of words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trace:
     """Write a trace that https://ui.perfetto.dev and chrome://tracing open.
 
-    Example: jasgd schedule trace ringmaster.npz --window 0 100 --out trace.json.gz
+    Examples:
+      jasgd schedule trace ringmaster.npz --window 0 100 --out trace.json.gz
     """
 
     schedule: Path
@@ -87,11 +100,18 @@ class Trace:
     """How many workers, from the first to the last; by default all."""
     out: Path | None = None
     """The file to write, compressed if it ends in .gz; by default jasgd-results/schedule/NAME OF THE FILE/trace.json.gz."""
+    json: bool = False
+    """Print one JSON document instead of words."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleCommand:
-    """Make a schedule, import one from a log, summarise it, draw it, or write a trace of it."""
+    """Make a schedule, import one from a log, summarise it, draw it, or write a trace of it.
+
+    Examples:
+      jasgd schedule make --fleet 'equal, num_workers=4' --protocol 'asynchronous, updates=40' --out four.npz
+      jasgd schedule show four.npz
+    """
 
     job: Make | Import | Summary | Show | Trace
 
@@ -109,38 +129,40 @@ def schedule_command(command: ScheduleCommand) -> None:
     job = command.job
     if isinstance(job, Make):
         schedule = _made(job)
-        _save(schedule, job.out or _RESULTS / f"{schedule.protocol}.npz")
+        _save(schedule, job.out or _RESULTS / f"{schedule.protocol}.npz", job.json)
     elif isinstance(job, Import):
-        _save(_imported(job.log), job.out or _RESULTS / f"{job.log.stem}.npz")
+        _save(_imported(job.log), job.out or _RESULTS / f"{job.log.stem}.npz", job.json)
     elif isinstance(job, Summary):
-        print(Schedule.load(job.schedule).summary())
+        summary = Schedule.load(job.schedule).summary()
+        show(str(summary), {"summary": summary}, as_json=job.json)
     elif isinstance(job, Trace):
         out = job.out or _RESULTS / job.schedule.stem / "trace.json.gz"
         _folder(out.parent)
         pictures.trace(Schedule.load(job.schedule), out, window=job.window, workers=job.workers)
-        print(f"trace    {out}\nto open  https://ui.perfetto.dev or chrome://tracing")
+        to_open = "to open  https://ui.perfetto.dev or chrome://tracing"
+        show(f"{listed(trace=out)}\n{to_open}", {"files": {"trace": out}}, as_json=job.json)
     else:
         _show(Schedule.load(job.schedule), job)
 
 
-def _save(schedule: Schedule, path: Path) -> None:
+def _save(schedule: Schedule, path: Path, as_json: bool) -> None:
     _folder(path.parent)
     schedule.save(path)
-    print(f"{schedule.summary()}\n\nschedule  {path}\nto draw   jasgd schedule show {path}")
+    summary, where = schedule.summary(), listed(schedule=path, to_draw=f"jasgd schedule show {path}")
+    show(f"{summary}\n\n{where}", {"summary": summary, "files": {"schedule": path}}, as_json=as_json)
 
 
 def _show(schedule: Schedule, command: Show) -> None:
     folder = _folder(command.out or _RESULTS / command.schedule.stem)
+    files = {name: folder / f"{name}.png" for name in ("timeline", "delays", "utilisation")} | {"to_zoom": folder / "timeline.html"}
     timeline = pictures.timeline(schedule, window=command.window, workers=command.workers)
-    timeline.savefig(folder / "timeline.png")
-    pictures.delays(schedule).savefig(folder / "delays.png")
-    pictures.utilisation(schedule, window=command.window).savefig(folder / "utilisation.png")
-    pictures.zoomable(schedule, folder / "timeline.html", window=command.window, workers=command.workers)
-    shown = timeline.axes[0].get_title(loc="left").replace("\n", "; ")
-    print(
-        f"{schedule.summary()}\n\npictures  {folder}/timeline.png, delays.png, utilisation.png\n"
-        f"          timeline.png shows {shown}\nto zoom   {folder}/timeline.html, with a browser"
-    )
+    timeline.savefig(files["timeline"])
+    pictures.delays(schedule).savefig(files["delays"])
+    pictures.utilisation(schedule, window=command.window).savefig(files["utilisation"])
+    pictures.zoomable(schedule, files["to_zoom"], window=command.window, workers=command.workers)
+    summary, shown = schedule.summary(), timeline.axes[0].get_title(loc="left").replace("\n", "; ")
+    text = f"{summary}\n\n{listed(**files)}\n\ntimeline.png shows {shown}"
+    show(text, {"summary": summary, "timeline": shown, "files": files}, as_json=command.json)
 
 
 def _folder(path: Path) -> Path:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jasgd import chunks, engine, traffic
+from jasgd import chunks, engine, summary, traffic
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
 from jasgd.interrupts import held_back
@@ -189,6 +189,7 @@ def simulate(
         model_bytes=engine.tree_bytes(params),
     )
     jax.block_until_ready(state.params)
+    spent = time.perf_counter() - began
     return Run(
         history=history,
         params=state.params,
@@ -198,16 +199,18 @@ def simulate(
         message=message,
         lanes=lanes,
         steps=compiled.steps,
-        seconds=time.perf_counter() - began,
+        seconds=spent,
         provenance=provenance(
             problem=problem.name,
             schedule=schedule.protocol,
             schedule_arguments=dict(schedule.arguments),
+            schedules=[summary.described(schedule)],
             clock=schedule.clock,
             key=jax.random.key_data(key).tolist(),
             lanes=lanes,
             every=every,
             times=None if record_times is None else record_times.tolist(),
+            seconds=f"{spent:.1f}",
         ),
     )
 

@@ -7,6 +7,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from jasgd.results import labels, provenance
 from jasgd.runs import groups_of, require_alike, runs_of
 from jasgd.schedule import Schedule
 from jasgd.store import Store
+from jasgd.summary import described
 from jasgd.widths import choose_width
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ class PlannedSweep:
 
     def compute(self, bar: Any) -> "xarray.Dataset":
         """What :func:`sweep` returns."""
-        store = None
+        began, store = time.perf_counter(), None
         if self.resume is not None and jax.process_index() == 0:
             store = Store(self.resume, self.runs, self.description, self.key, every=self.save_every)
         with held_back(store is not None and jax.process_count() == 1) as held:
@@ -151,9 +153,10 @@ class PlannedSweep:
             **self.description,
             grid={name: values for name, (_, values) in self.points.coords.items()},
             seeds=self.seeds,
-            schedules=[{"protocol": s.protocol, **dict(s.arguments)} for s in schedules.values()],
+            schedules=[described(schedule) for schedule in schedules.values()],
             batches=said,
             gradients=self.gradients,
+            seconds=f"{time.perf_counter() - began:.1f}",
         )
         results = [found[run.index] for run in self.runs]
         return sweep_dataset(self.runs, results, self.points, self.seeds, attributes, times=self.times)
