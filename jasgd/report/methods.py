@@ -204,7 +204,8 @@ def _method(
     one = chosen.isel({along: np.flatnonzero(recorded)})
     here = int(chosen["point"])
     choice = {name: chosen[name].item() for name in ("learning_rate", *tuned) if name in chosen.coords}
-    choice |= json.loads(stored.dataset.attrs.get("best", "{}"))  # of a search
+    if along == "evaluation":
+        choice |= json.loads(stored.dataset.attrs["best"])
     per_update = deliveries_per_update(schedules, {**own, **choice})
     if per_update is not None and "version" in one.coords and "gradients" not in one.variables:
         one = one.assign_coords(gradients=one["version"].drop_attrs() * per_update)

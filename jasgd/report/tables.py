@@ -12,7 +12,7 @@ from jasgd.report.methods import Method, short
 
 _VERSIONS = ("jasgd", "jax", "jaxlib", "optax", "flax", "numpy", "python")
 _FIRST = (
-    *("problem", "rule", "oracle", "dimensions", "grid", "seeds", "key", "gradients", "real_time", "created"),
+    *("problem", "rule", "oracle", "dimensions", "variables", "grid", "seeds", "key", "gradients", "real_time", "created"),
     *("device", "versions", "git_revision", "x64"),
 )
 _LONG, _LONGEST = 160, 20_000
@@ -116,7 +116,8 @@ def _attributes(result: Stored) -> dict[str, str]:
     versions = ", ".join(f"{name} {stored.pop(name)}" for name in _VERSIONS if name in stored)
     sizes = ", ".join(f"{charts.words(str(name))} {size:,}" for name, size in result.dataset.sizes.items())
     seconds = {"real_time": f"{stored.pop('seconds')} s"} if "seconds" in stored else {}
-    return {**stored, **seconds, "versions": versions, "dimensions": sizes}
+    variables = ", ".join(map(charts.words, map(str, result.dataset.data_vars)))
+    return {**stored, **seconds, "versions": versions, "dimensions": sizes, "variables": variables}
 
 
 def _rank(name: str) -> int:
