@@ -38,7 +38,7 @@ COMMANDS = {
     "reproduce": Command(
         "Compute the figures of a paper and check its claims.", "jasgd.reproduce", "ReproduceCommand", "reproduce_command"
     ),
-    "report": Command("Write one page in HTML about stored results.", "jasgd.report.command", "ReportCommand", "report_command"),
+    "report": Command("Write an HTML page about stored results.", "jasgd.report.command", "ReportCommand", "report_command"),
     "bench": Command("Measure the engine against loops by hand.", "experiments.benchmarks.__main__", "Options", "main"),
     "completion": Command(
         "Print a script that lets TAB complete all this.", "jasgd.completion", "CompletionCommand", "completion"

@@ -18,8 +18,7 @@ _RESULTS = Path("jasgd-results") / "schedule"
 class Make:
     """Compute the schedule of a protocol on a fleet, as a file names them or as the options do.
 
-    Examples:
-      jasgd schedule make --fleet 'power_law, num_workers=100, exponent=0.5' --protocol 'ringmaster, updates=500, threshold=20'
+    For example: jasgd schedule make --fleet 'equal, num_workers=100' --protocol 'ringmaster, updates=500, threshold=20'
     """
 
     config: Path | None = None
@@ -38,8 +37,7 @@ class Make:
 class Import:
     """Make a schedule of a real cluster's log: a .csv file with the columns worker, start, finish, and maybe version.
 
-    Examples:
-      jasgd schedule import log.csv --out cluster.npz
+    For example: jasgd schedule import log.csv --out cluster.npz
     """
 
     log: Path
@@ -54,8 +52,7 @@ class Import:
 class Summary:
     """Print delays, load, lost work and what a simulation will need.
 
-    Examples:
-      jasgd schedule summary ringmaster.npz
+    For example: jasgd schedule summary ringmaster.npz
     """
 
     schedule: Path
@@ -68,8 +65,7 @@ class Summary:
 class Show:
     """Draw a schedule: its timeline, its delays, its utilisation, and a timeline to zoom into with a browser.
 
-    Examples:
-      jasgd schedule show ringmaster.npz --window 0 20
+    For example: jasgd schedule show ringmaster.npz --window 0 20
     """
 
     schedule: Path
@@ -88,8 +84,7 @@ class Show:
 class Trace:
     """Write a trace that https://ui.perfetto.dev and chrome://tracing open.
 
-    Examples:
-      jasgd schedule trace ringmaster.npz --window 0 100 --out trace.json.gz
+    For example: jasgd schedule trace ringmaster.npz --window 0 100 --out trace.json.gz
     """
 
     schedule: Path
@@ -154,7 +149,8 @@ def _save(schedule: Schedule, path: Path, as_json: bool) -> None:
 
 def _show(schedule: Schedule, command: Show) -> None:
     folder = _folder(command.out or _RESULTS / command.schedule.stem)
-    files = {name: folder / f"{name}.png" for name in ("timeline", "delays", "utilisation")} | {"to_zoom": folder / "timeline.html"}
+    files = {name: folder / f"{name}.png" for name in ("timeline", "delays", "utilisation")}
+    files["to_zoom"] = folder / "timeline.html"
     timeline = pictures.timeline(schedule, window=command.window, workers=command.workers)
     timeline.savefig(files["timeline"])
     pictures.delays(schedule).savefig(files["delays"])

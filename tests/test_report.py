@@ -282,15 +282,18 @@ def test_options_that_do_not_fit_are_refused(tmp_path, options, sentence):
 
 
 def test_the_command_writes_a_page(tmp_path, monkeypatch, capsys):
-    """`jasgd report RESULT --title TITLE`; an error is one sentence and a code."""
+    """`jasgd report RESULT --title TITLE`, in words or as JSON; an error is one sentence and a code."""
     stored(tmp_path, sweep())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["jasgd", "report", "found.nc", "--title", "My <page>", "--each", "batch"])
-    jasgd.cli.main()
-    assert capsys.readouterr().out.split() == ["page", "report.html"]
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["jasgd", "report", *words])
+        with pytest.raises(SystemExit) as ended:
+            jasgd.cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    assert command("found.nc", "--title", "My <page>", "--each", "batch") == (0, "page  report.html\n", "")
     assert "<title>My &lt;page&gt;</title>" in (tmp_path / "report.html").read_text()
-    monkeypatch.setattr("sys.argv", ["jasgd", "report", "nothing.nc"])
-    with pytest.raises(SystemExit) as ended:
-        jasgd.cli.main()
-    assert ended.value.code not in (None, 0)
-    assert "there is no result nothing.nc." in f"{ended.value.code} {capsys.readouterr().err}"
+    code, told, _ = command("found.nc", "--json")
+    assert (code, json.loads(told)) == (0, {"files": {"page": "report.html"}})
+    assert command("nothing.nc") == (1, "", "jasgd: there is no result nothing.nc.\n")

@@ -135,20 +135,39 @@ def test_a_wrong_log_is_refused_with_its_line(tmp_path, content, message):
         run(Import(log=tmp_path / "log.csv"))
 
 
-def test_every_subcommand_has_an_example_in_its_help(jasgd_command):
-    """Which names the command."""
-    code, told, _ = jasgd_command("schedule", "--help")
+@pytest.mark.parametrize("name", ["make", "import", "summary", "show", "trace"])
+def test_every_subcommand_has_an_example_in_its_help(name, jasgd_command):
+    """A whole command line."""
+    code, told, _ = jasgd_command("schedule", name, "--help")
     assert code == 0
-    told = " ".join(word for word in told.split() if word != "│")
-    for name in ("make", "import", "summary", "show", "trace"):
-        assert f"Example: jasgd schedule {name} " in told
+    assert f"For example: jasgd schedule {name} " in " ".join(told.split())
+
+
+def test_every_subcommand_prints_one_json_document_on_request(stored, tmp_path, jasgd_command):
+    """With what the words say, and the files that were written."""
+    (tmp_path / "log.csv").write_text("worker,start,finish\n0,0,1\n1,0,2\n")
+    summary = jasgd.Schedule.load(stored).summary()
+    for words, updates in (
+        (["make", "--fleet", FLEET, "--protocol", PROTOCOL], 60),
+        (["import", "log.csv"], 2),
+        (["summary", "ring.npz"], 60),
+        (["show", "ring.npz", "--window", "0", "5"], 60),
+    ):
+        code, told, _ = jasgd_command("schedule", *words, "--json")
+        assert code == 0
+        document = json.loads(told)
+        assert document["summary"]["updates"] == updates
+        assert all((tmp_path / path).exists() for path in document.get("files", {}).values())
+    assert document["summary"]["cancelled_seconds"] == summary.cancelled_seconds
+    code, told, _ = jasgd_command("schedule", "trace", "ring.npz", "--json")
+    assert (code, json.loads(told)) == (0, {"files": {"trace": "jasgd-results/schedule/ring/trace.json.gz"}})
 
 
 def test_a_window_on_the_command_line_is_two_numbers(stored, tmp_path, jasgd_command):
     """Begin and end, in seconds."""
     code, told, _ = jasgd_command("schedule", "trace", str(stored), "--window", "0", "5", "--out", "trace.json")
     assert code == 0
-    assert "trace    trace.json\n" in told
+    assert "trace  trace.json\n" in told
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert max(event["ts"] for event in events if event.get("cat") == "used") == 4e6  # worker 0's job until second 5
 

@@ -16,7 +16,7 @@ def claims_of(dataset: "xarray.Dataset") -> tuple[list[Any], str]:
       >>> claims_of(xarray.Dataset())
       ([], '')
     """
-    from jasgd.cli import checkout
+    from jasgd.checkout import checkout
 
     paper, figure = str(dataset.attrs.get("paper", "")), str(dataset.attrs.get("figure", ""))
     if not (paper.isidentifier() and figure.isdigit()):
