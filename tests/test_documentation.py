@@ -1,6 +1,7 @@
 """Every public name has a docstring with an example that runs (the examples themselves run as doctests)."""
 
 import inspect
+import re
 from pathlib import Path
 
 import pages
@@ -41,6 +42,19 @@ def test_the_tour_in_the_readme_runs(tmp_path, monkeypatch):
     """All Python blocks of the README, one after the other, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     assert "run" in pages.run(pages.ROOT / "README.md")
+
+
+# What the reference pages would lose: escapes that are Markdown's, too, and the end of a line behind a space.
+FORMULA = re.compile(r":math:`[^`]*`|\.\. math::.*?(?:\n\n|\"\"\")", re.DOTALL)
+LOST = re.compile(r"\\[{}\\]|quad\n")
+
+
+def test_formulas_survive_in_the_reference_pages():
+    """Parentheses or `lbrace` for braces, `cr` for new rows, spaces at the beginning of lines."""
+    sources = {path: path.read_text() for path in Path(jasgd.__file__).parent.rglob("*.py")}
+    formulas = [(path.name, formula) for path, text in sources.items() for formula in FORMULA.findall(text)]
+    assert len(formulas) > 100
+    assert not [each for each in formulas if LOST.search(each[1])]
 
 
 def test_files_stay_small():
