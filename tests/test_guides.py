@@ -16,7 +16,7 @@ from pages import ROOT, blocks, command_lines, parse, run, save_files
 DOCS = ROOT / "docs"
 GUIDES = sorted(DOCS.glob("*.md"))
 OF_THEIR_OWN = ("many-hosts", "tracking")  # which need more than an empty folder
-MARKDOWN = [ROOT / "README.md", ROOT / "experiments" / "README.md", *GUIDES]
+MARKDOWN = [ROOT / "README.md", *sorted((ROOT / "experiments").rglob("README.md")), *GUIDES]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 
