@@ -159,14 +159,16 @@ def put(held: Any, slot: jax.Array, newest: Any) -> Any:
     """Keep the newest gradient. A ring that is read *before* it is written would be copied whole by XLA in every call."""
     rings, structure = jax.tree.flatten(held)
     pairs = zip(rings, jax.tree.leaves(newest), strict=True)
-    return structure.unflatten([ring.write(rows, slot, g.astype(rows.dtype)) if len(rows) else rows for rows, g in pairs])
+    written = [ring.write(rows, slot, g.astype(rows.dtype)) if len(rows) else rows for rows, g in pairs]
+    return jax.tree.unflatten(structure, written)
 
 
 def take(held: Any, slot: jax.Array, newest: Any) -> Any:
     """What a slot holds, as a tree like the newest gradient; where nothing is ever held, that one."""
     gradients, structure = jax.tree.flatten(newest)
     pairs = zip(jax.tree.leaves(held), gradients, strict=True)
-    return structure.unflatten([ring.take(rows, slot).astype(g.dtype) if len(rows) else g for rows, g in pairs])
+    found = [ring.take(rows, slot).astype(g.dtype) if len(rows) else g for rows, g in pairs]
+    return jax.tree.unflatten(structure, found)
 
 
 def slots_of_leaves(delay: Any, params: Any) -> Any:
