@@ -294,7 +294,13 @@ class Schedule:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Schedule":
-        """Read what :meth:`save` wrote, and verify it."""
+        """Read what :meth:`save` wrote, and verify it.
+
+        Example:
+          >>> jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 10).save(tmp_path / "schedule.npz")
+          >>> len(jasgd.Schedule.load(tmp_path / "schedule.npz"))
+          10
+        """
         return schedule_file.read(cls, path)
 
     @classmethod

@@ -66,7 +66,15 @@ class Run:
     provenance: dict[str, str]
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The history as a labelled xarray dataset with units and provenance."""
+        """The history as a labelled xarray dataset with units and provenance.
+
+        Example:
+          >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+          >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(4, exponent=1.0), updates=100)
+          >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, key=jax.random.key(0), every=50)
+          >>> run.to_dataset()["loss"].sizes["record"]
+          3
+        """
         return to_dataset(self.history, self.provenance, clock=self.schedule.clock)
 
 

@@ -35,8 +35,8 @@ def r_fast(
 
     Whenever node i has finished a gradient :math:`g_i` at its :math:`x_i`,
 
-    .. math:: z_i^{1/2} = z_i + \sum_j (\rho_{ij} - \tilde\rho_{ij}) + g_i - g_i^{old}, \qquad
-        z_i = a_{ii} z_i^{1/2}, \quad \rho_{ji} \mathrel{+}= a_{ji} z_i^{1/2}, \quad \tilde\rho_{ij} = \rho_{ij},
+    .. math:: z_i^{1/2} = z_i + \sum_j (\rho_{ij} - \tilde\rho_{ij}) + g_i - g_i^{old},
+        \qquad z_i = a_{ii} z_i^{1/2}, \quad \rho_{ji} \mathrel{+}= a_{ji} z_i^{1/2}, \quad \tilde\rho_{ij} = \rho_{ij},
 
     .. math:: v_i = x_i - \gamma z_i, \qquad x_i = w_{ii} v_i + \sum_j w_{ij} v_j
 

@@ -58,7 +58,15 @@ class Replicas:
     provenance: dict[str, str]
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The history as a labelled xarray dataset with units and provenance."""
+        """The history as a labelled xarray dataset with units and provenance.
+
+        Example:
+          >>> execution = jasgd.decentralized.dasgd(jasgd.fleet.fixed([1.0, 1.5]), 100, latencies=0.2)
+          >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+          >>> run = jasgd.decentralized.simulate(problem, optax.sgd(0.1), execution, key=jax.random.key(0), every=50)
+          >>> run.to_dataset()["consensus"].sizes["record"]
+          3
+        """
         return to_dataset(self.history, self.provenance)
 
 

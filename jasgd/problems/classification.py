@@ -23,6 +23,10 @@ class Dataset(NamedTuple):
     Attributes:
       inputs: (M, ...) float32.
       labels: (M,) whole numbers from 0 on.
+
+    Example:
+      >>> data = jasgd.problems.Dataset(inputs=np.eye(3, dtype=np.float32), labels=np.array([0, 1, 1]))
+      >>> problem = jasgd.problems.logistic_regression(3, data=data, batch=1)
     """
 
     inputs: np.ndarray

@@ -48,8 +48,8 @@ def ata(
     gradient is wasted. After round k, with :math:`m_i` the mean of worker i's :math:`K_i` durations so far, the next
     allocation minimises :math:`\max_i a_i s_i`, for
 
-    - "ata": :math:`s_i = \max\{m_i - 2 \alpha c_i, 0\}`, :math:`c_i = \sqrt{\ln(2 k^2) / K_i} + \ln(2 k^2) / K_i`.
-    - "empirical" (ATA-E): :math:`s_i = m_i \max\{1 - 2 \alpha c_i, 0\}`; here :math:`\alpha` is a ratio, the paper's eta.
+    - "ata": :math:`s_i = \max(m_i - 2 \alpha c_i, 0)`, :math:`c_i = \sqrt{\ln(2 k^2) / K_i} + \ln(2 k^2) / K_i`.
+    - "empirical" (ATA-E): :math:`s_i = m_i \max(1 - 2 \alpha c_i, 0)`; here :math:`\alpha` is a ratio, the paper's eta.
     - "fixed" (FTA): the true means, for ever.
 
     "uniform" (UTA) shares the tasks equally and draws who gets those left over. The greedy baseline GTA is

@@ -34,7 +34,7 @@ def scale_by_delayed_nesterov(
 
     .. math::
         g \mapsto \begin{cases}
-            (1 - c N + c) \beta m + g / N & \text{at the end of a cycle, with the new } m \\
+            (1 - c N + c) \beta m + g / N & \text{at the end of a cycle, with the new } m \cr
             c \beta m + g / N & \text{else} \end{cases}
 
     Args:

@@ -43,9 +43,9 @@ def scale_by_fadas(
     r"""AMSGrad on the mean of a buffer, times 1 if its largest delay m is at most critical, else :math:`1 / m`.
 
     .. math::
-        m \leftarrow \beta_1 m + (1 - \beta_1) \Delta, \quad u \leftarrow \beta_2 u + (1 - \beta_2) \Delta^2, \quad
-        \hat u \leftarrow \max(\hat u, u), \quad
-        \Delta \mapsto \frac{m / (1 - \beta_1^r)}{\sqrt{\hat u} / \sqrt{1 - \beta_2^r} + \epsilon}
+        m \leftarrow \beta_1 m + (1 - \beta_1) \Delta, \quad u \leftarrow \beta_2 u + (1 - \beta_2) \Delta^2,
+        \quad \hat u \leftarrow \max(\hat u, u),
+        \quad \Delta \mapsto \frac{m / (1 - \beta_1^r)}{\sqrt{\hat u} / \sqrt{1 - \beta_2^r} + \epsilon}
 
     Args:
       b1, b2, eps: constants.

@@ -43,8 +43,8 @@ def scale_by_ormo(
     groups that a gradient is late,
 
     .. math::
-        \text{if a new group opens:} \quad & w \leftarrow w - \beta u, \quad u \leftarrow \beta u \\
-        & u \leftarrow u + \beta^p g, \quad w \leftarrow w - (1 + \beta + \dots + \beta^p) \, g.
+        \begin{aligned} \text{if a new group opens:} \quad & w \leftarrow w - \beta u, \quad u \leftarrow \beta u \cr
+        & u \leftarrow u + \beta^p g, \quad w \leftarrow w - (1 + \beta + \dots + \beta^p) \, g. \end{aligned}
 
     Args:
       momentum: :math:`\beta` in [0, 1).
