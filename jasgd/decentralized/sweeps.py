@@ -16,6 +16,7 @@ from jasgd.decentralized.execution import Execution
 from jasgd.decentralized.plan import plan, together
 from jasgd.decentralized.simulation import check, chunks_of, program_of, records_of, up_to
 from jasgd.grid import Point, Value, grid_of, make, names_asked_for, require_used, seeds_of
+from jasgd.inputs import starting_point
 from jasgd.keys import split_key
 from jasgd.memory import free_memory
 from jasgd.problems.problem import Problem
@@ -91,7 +92,7 @@ def sweep(
             records[id(its_execution)] = records_of(its_execution, every, times)
             _require_same_records(its_execution, executions.of(*cases[0]), records, timed=times is not None)
         init_key, jobs_key = split_key(jax.random.fold_in(key, seed))
-        start = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
+        start = starting_point(problem, init_key, params)
         if id(its_rule) not in programs:
             programs[id(its_rule)] = program_of(problem, its_rule, start, jobs_key)
         program = dataclasses.replace(programs[id(its_rule)], params=start, rule_state=its_rule.init(start))
