@@ -54,9 +54,14 @@ def traced(
 ) -> Traced:
     """Trace a problem's sample and gradient and a rule's update; on request problems that differ in numbers are alike."""
     worker = jax.ShapeDtypeStruct((), jnp.int32)
+    drawn = _drawn()
     with explained("problem.sample(key, worker)", key, worker):
         sample, sample_numbers = trace(problem.sample, key, worker, lift_numbers=lift_numbers)
         batch = jax.eval_shape(problem.sample, key, worker)
+    if _drawn() != drawn:
+        raise ValueError(
+            "`problem.sample` draws from np.random, once for all jobs: use jax.random and the `key` of the job."
+        )
     with explained("problem.gradient(params, batch)", params, batch):
         gradient, gradient_numbers = trace(problem.gradient, params, batch, lift_numbers=lift_numbers)
         gradients = jax.eval_shape(problem.gradient, params, batch)
@@ -92,6 +97,11 @@ def with_rule(program: Traced, rule: optax.GradientTransformation) -> Traced:
         numbers=dataclasses.replace(program.numbers, rule=numbers),
         rule_state=rule_state,
     )
+
+
+def _drawn() -> int:
+    """How far NumPy's global generator has got."""
+    return int(np.random.get_state(legacy=False)["state"]["pos"])  # noqa: NPY002
 
 
 def require_workers(program: Traced, worker: int) -> None:

@@ -39,13 +39,16 @@ def require_rows(name: str, remedy: str, program: Program, position: int, worker
       worker: the largest one that it will see.
     """
     jaxpr = program.closed.jaxpr
-    rows = _too_few_rows(jaxpr, {jaxpr.invars[position]: worker})
-    if rows is not None:
-        raise ValueError(f"`{name}` knows {rows} workers, but worker {worker} delivers; {remedy.format(worker + 1)}.")
+    too_few: list[int] = []
+    _follow(jaxpr, {jaxpr.invars[position]: worker}, too_few)
+    if too_few:
+        raise ValueError(
+            f"`{name}` knows {min(too_few)} workers, but worker {worker} delivers; {remedy.format(worker + 1)}."
+        )
 
 
-def _too_few_rows(jaxpr: Any, known: dict[Any, _Known]) -> int | None:
-    """The rows of the first array that is looked up beyond its end; what else is found is put into ``known``."""
+def _follow(jaxpr: Any, known: dict[Any, _Known], too_few: list[int]) -> list[_Known]:
+    """What is known of the results; the rows of arrays that are looked up beyond their ends are put into ``too_few``."""
 
     def value(atom: Any) -> _Known:
         if not isinstance(atom, jex.Literal):
@@ -56,21 +59,21 @@ def _too_few_rows(jaxpr: Any, known: dict[Any, _Known]) -> int | None:
         if not any(not isinstance(atom, jex.Literal) and atom in known for atom in eqn.invars):
             continue
         values, name = list(map(value, eqn.invars)), eqn.primitive.name
-        for start, rows in _lookups(eqn, values):
-            if start is not None and start >= rows:
-                return rows
+        too_few += [rows for start, rows in _lookups(eqn, values) if start is not None and start >= rows]
+        found: list[_Known] = []
         for inner in entered(eqn):
-            inside = dict(zip(inner.jaxpr.invars, values[-len(inner.jaxpr.invars) :], strict=True))
-            rows = _too_few_rows(inner.jaxpr, {var: v for var, v in inside.items() if v is not None})
-            if rows is not None:
-                return rows
-        if name in _SAME and values[0] is not None:
-            known[eqn.outvars[0]] = values[0]
+            inputs = inner.jaxpr.invars
+            inside = dict(zip(inputs, values[len(values) - len(inputs) :], strict=True))
+            found = _follow(inner.jaxpr, {var: v for var, v in inside.items() if v is not None}, too_few)
+        if name in _SAME:
+            found = values[:1]
         elif name in _ARITHMETIC and all(isinstance(v, int) for v in values):
-            known[eqn.outvars[0]] = _ARITHMETIC[name](*values)
+            found = [_ARITHMETIC[name](*values)]
         elif name == "concatenate" and all(atom.aval.shape[-1:] == (1,) for atom in eqn.invars):
-            known[eqn.outvars[0]] = tuple(v if isinstance(v, int) else None for v in values)
-    return None
+            found = [tuple(v if isinstance(v, int) else None for v in values)]
+        if name != "cond":  # whose results depend on the branch
+            known |= {var: v for var, v in zip(eqn.outvars, found, strict=False) if v is not None}
+    return list(map(value, jaxpr.outvars))
 
 
 def _lookups(eqn: jex.JaxprEqn, values: list[_Known]) -> list[tuple[int | None, int]]:
@@ -81,7 +84,7 @@ def _lookups(eqn: jex.JaxprEqn, values: list[_Known]) -> list[tuple[int | None, 
         dims, sizes, starts = range(len(shape)), params["slice_sizes"], values[1:]
     elif name == "dynamic_update_slice":
         dims, sizes, starts = range(len(shape)), eqn.invars[1].aval.shape, values[2:]
-    elif name == "gather" and "CLIP" not in str(params["mode"]):
+    elif name == "gather":
         dims, sizes = params["dimension_numbers"].start_index_map, params["slice_sizes"]
         starts = list(values[1]) if isinstance(values[1], tuple) else [values[1]] * len(dims)
     else:
