@@ -29,7 +29,7 @@ def provenance(**configuration: Any) -> dict[str, str]:
       '0.1'
     """
     import flax
-    import jaxlib
+    import jaxlib.version
     import optax
 
     import jasgd
@@ -41,7 +41,7 @@ def provenance(**configuration: Any) -> dict[str, str]:
         },
         "jasgd": jasgd.__version__,
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "optax": optax.__version__,
         "flax": flax.__version__,
         "numpy": np.__version__,

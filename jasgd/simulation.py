@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -56,7 +56,7 @@ class Run:
     """
 
     history: dict[str, np.ndarray]
-    params: optax.Params
+    params: Any  # any pytree
     rule_state: optax.OptState
     schedule: Schedule
     diverged: bool

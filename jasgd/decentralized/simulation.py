@@ -48,7 +48,7 @@ class Replicas:
     """
 
     history: dict[str, np.ndarray]
-    params: optax.Params
+    params: Any  # any pytree
     rule_state: optax.OptState
     execution: Execution
     diverged: bool

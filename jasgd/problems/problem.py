@@ -50,19 +50,19 @@ class Problem:
       ... )
     """
 
-    init: Callable[[jax.Array], optax.Params]
-    loss: Callable[[optax.Params, Batch], jax.Array]
+    init: Callable[[jax.Array], Any]
+    loss: Callable[[Any, Batch], jax.Array]
     sample: Callable[[jax.Array, jax.Array], Batch]
-    metrics: Callable[[optax.Params], Metrics]
-    gradient: Callable[[optax.Params, Batch], optax.Updates] = None  # type: ignore[assignment]
+    metrics: Callable[[Any], Metrics]
+    gradient: Callable[[Any, Batch], Any] = None  # type: ignore[assignment]
     mean_sample: Callable[[jax.Array, jax.Array, jax.Array], Batch] | None = None
-    partial: Callable[[optax.Params, Batch, jax.Array], jax.Array] | None = None
+    partial: Callable[[Any, Batch, jax.Array], jax.Array] | None = None
     num_workers: int | None = None
     name: str = "problem"
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     job_gradients: ArrayLike | None = None
     job_messages: ArrayLike | None = None
-    message_bytes: Callable[[optax.Params], float] | None = None
+    message_bytes: Callable[[Any], float] | None = None
     read_model: ReadModel | None = None
 
     def __post_init__(self) -> None:
