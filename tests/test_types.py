@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # A line that ends with `# error: CODE` must be refused with that code; no other line may be.
-SCRIPT = '''
+SCRIPT = """
 from typing import Any, assert_type
 
 import jax
@@ -97,7 +97,7 @@ jasgd.Problem(init=1.0, loss=own.loss, sample=own.sample, metrics=own.metrics)  
 jasgd.delayed(optax.sgd(0.1), 3)  # error: call-arg
 run.los  # error: attr-defined
 run.diverged = True  # error: misc
-'''
+"""
 
 CONFIG = f"""
 [mypy]
