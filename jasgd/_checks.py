@@ -13,6 +13,13 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+# What JAX raises where a program looks at a number that is not known before it runs.
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
 
 def said(value: Any) -> str:
     """A value in a sentence: itself if it is short, else what it is."""
@@ -20,7 +27,11 @@ def said(value: Any) -> str:
         return f"the class {value.__name__}"
     if inspect.isroutine(value):
         return f"the function {value.__name__}"
-    if hasattr(value, "dtype") and (value.shape or not isinstance(value, np.generic | np.ndarray)):
+    if (
+        hasattr(value, "dtype")
+        and hasattr(value, "shape")
+        and (value.shape or not isinstance(value, np.generic | np.ndarray))
+    ):
         return f"an array {value.dtype}{list(value.shape)}"
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text and text[0] != "<" else f"an object of type {type(value).__name__}"
@@ -50,10 +61,11 @@ def require_function(name: str, value: Any, *arguments: str) -> None:
 
 
 def or_rather(name: Any, known: Iterable[Any]) -> str:
-    """The end of a sentence about an unknown name: the nearest one that is known, or all."""
+    """The end of a sentence about an unknown name: the nearest one that is known, or all if they are few."""
     known = list(map(str, known))
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+    if near := difflib.get_close_matches(str(name), known, n=1):
+        return f"did you mean {near[0]!r}?"
+    return f"there are {', '.join(known)}." if len(known) <= 12 else "see its documentation."
 
 
 def require_host(*values: Any) -> None:
@@ -90,7 +102,7 @@ def explained(call: str, *arguments: Any, hint: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+    except _NEEDS_VALUES as error:
         raise TypeError(
             f"`{call}` must compile: inside it use jax.numpy instead of numpy and float(), jnp.where instead of `if`, and "
             "jnp.asarray(data)[worker] instead of data[worker]."

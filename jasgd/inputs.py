@@ -72,7 +72,8 @@ def starting_point(problem: Problem, key: jax.Array, params: optax.Params | None
         with explained("problem.init(key)", key):
             params = problem.init(key)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name, dtype = f"params{jax.tree_util.keystr(path)}", getattr(leaf, "dtype", np.asarray(leaf).dtype)
+        name = f"params{jax.tree_util.keystr(path)}"
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
         if not jnp.issubdtype(dtype, jnp.floating):
             what = dtype if hasattr(leaf, "dtype") else said(leaf)
             raise TypeError(f"parameters must be floating point, e.g. jnp.float32, but {name} is {what}.")

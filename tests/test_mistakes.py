@@ -112,7 +112,7 @@ MISTAKES = {
     "sample looks into a list": (
         lambda _: run(own(sample=lambda key, worker: [jnp.ones(3), jnp.ones(3)][worker])),
         TypeError,
-        "`problem.sample(key, worker)`",
+        "`problem.sample(key, worker)` must compile",
     ),
     "sample looks into a NumPy array": (
         lambda _: run(own(sample=lambda key, worker: np.ones((4, 3))[worker])),

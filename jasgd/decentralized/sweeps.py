@@ -22,7 +22,7 @@ from jasgd.memory import free_memory
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.results import labels, provenance
-from jasgd.traced import Traced, tree_bytes
+from jasgd.traced import Traced, require_workers, tree_bytes
 from jasgd.traffic import UNITS
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def sweep(
         start = starting_point(problem, init_key, params)
         if id(its_rule) not in programs:
             programs[id(its_rule)] = program_of(problem, its_rule, start, jobs_key)
+            require_workers(programs[id(its_rule)], int(its_execution.node.max()))
         program = dataclasses.replace(programs[id(its_rule)], params=start, rule_state=its_rule.init(start))
         structure = (id(its_execution), program.sample, program.gradient, program.rule)
         groups.setdefault(structure, []).append((index, program, jobs_key))
