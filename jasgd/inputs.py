@@ -76,7 +76,7 @@ def starting_point(problem: Problem, key: jax.Array, params: optax.Params | None
         dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
         if not jnp.issubdtype(dtype, jnp.floating):
             what = dtype if hasattr(leaf, "dtype") else said(leaf)
-            raise TypeError(f"parameters must be floating point, e.g. jnp.float32, but {name} is {what}.")
+            raise TypeError(f"parameters must be real numbers of floating point, but {name} is {what}; give jnp.float32.")
         if hasattr(leaf, "dtype") and dtype.itemsize > jnp.zeros(()).dtype.itemsize:
             raise TypeError(
                 f"{name} is {dtype}, which JAX would round to float32: give float32, or call "

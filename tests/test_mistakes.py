@@ -151,7 +151,7 @@ MISTAKES = {
     "whole numbers as parameters": (
         lambda _: run(params=jnp.arange(10)),
         TypeError,
-        "e.g. jnp.float32, but params is int32",
+        "but params is int32; give jnp.float32",
     ),
     "double precision without x64": (
         lambda _: run(params=np.ones(10)),
