@@ -55,14 +55,12 @@ def check_schedule(schedule: Any) -> None:
     schedule.verify()
 
 
-def check_records(every: Any, times: Any, most: int | None = None, unit: str = "server updates") -> None:
-    """At most one of ``every`` and ``times``, and ``every`` within the longest run."""
+def check_records(every: Any, times: Any) -> None:
+    """At most one of them; beyond the last version ``every`` leaves the first record and the last."""
     if every is not None and times is not None:
         raise ValueError("give either `every` or `times`, not both.")
     if every is not None:
         require_count("every", every)
-        if most is not None and every > most:
-            raise ValueError(f"`every` must be at most the {most} {unit}, got {every}; without it the end is recorded.")
 
 
 def starting_point(problem: Problem, key: jax.Array, params: optax.Params | None) -> optax.Params:

@@ -77,7 +77,6 @@ def runs_of(
             runs.append(
                 Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)
             )
-    check_records(every, times, max(run.schedule.updates for run in runs))
     return runs
 
 

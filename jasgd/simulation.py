@@ -122,7 +122,7 @@ def simulate(
     began = time.perf_counter()
     problem = seen_through(oracle, problem)
     check_simulation(problem, rule, schedule, key, lanes)
-    check_records(every, times, schedule.updates)
+    check_records(every, times)
     if layout is not None:
         require_type("layout", layout, Layout, "a jasgd.Layout")
     init_key, jobs_key = split_key(key)

@@ -190,7 +190,7 @@ def check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None
 
 def records_of(execution: Execution, every: int | None, times: Any) -> tuple[list[int], np.ndarray | None]:
     """After how many rows to record, first and last included; and at which times, if these were asked for."""
-    check_records(every, times, int(execution.gradients[-1]), "gradients")
+    check_records(every, times)
     if times is not None:
         wanted, end = np.asarray(times, np.float64), float(execution.time[-1])
         if wanted.ndim != 1 or not np.all(np.diff(wanted, prepend=0.0) >= 0) or np.any(wanted > end):
