@@ -188,7 +188,7 @@ MISTAKES = {
     "a schedule without a server": (
         lambda _: decentralized.simulate(QUADRATIC, SGD, SCHEDULE, key=KEY),
         TypeError,
-        "an execution without a server, e.g. of jasgd.decentralized.dasgd",
+        "`execution` must be made by jasgd.decentralized, e.g. by dasgd",
     ),
     "a schedule of a larger fleet": (
         lambda _: run(problems.logistic_regression(3)),

@@ -173,7 +173,7 @@ def program_of(problem: Problem, rule: optax.GradientTransformation, params: opt
 def check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None:
     """Refuse what cannot be simulated, in one sentence."""
     check_parts(problem, rule, key, lanes)
-    require_type("execution", execution, Execution, "an execution without a server, e.g. of jasgd.decentralized.dasgd")
+    require_type("execution", execution, Execution, "made by jasgd.decentralized, e.g. by dasgd")
     if not len(execution):
         raise ValueError("the execution is empty: there is nothing to compute.")
     execution.verify()
