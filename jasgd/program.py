@@ -92,7 +92,7 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
                 place[id(atom)] = len(values)
                 values.append(np.asarray(atom.val, atom.aval.dtype))
         for eqn in jaxpr.eqns:
-            for inner in _entered(eqn):
+            for inner in entered(eqn):
                 collect(inner.jaxpr)
 
     def run(jaxpr: jex.Jaxpr, consts: Any, numbers: Any, *args: Any) -> list[Any]:
@@ -104,7 +104,7 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
             return numbers[place[id(atom)]] if id(atom) in place else atom.val
 
         for eqn in jaxpr.eqns:
-            inputs, inner = list(map(read, eqn.invars)), _entered(eqn)
+            inputs, inner = list(map(read, eqn.invars)), entered(eqn)
             if eqn.primitive.name == "cond":
                 branches = [functools.partial(run, branch.jaxpr, branch.consts, numbers) for branch in inner]
                 outputs = jax.lax.switch(inputs[0], branches, *inputs[1:])
@@ -144,7 +144,7 @@ def _evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[A
     return list(jex.jaxpr_as_fun(jex.ClosedJaxpr(alone, ()))(*inputs))
 
 
-def _entered(eqn: jex.JaxprEqn) -> list[jex.ClosedJaxpr]:
+def entered(eqn: jex.JaxprEqn) -> list[jex.ClosedJaxpr]:
     """Functions inside an equation that are looked into."""
     if eqn.primitive.name in ("jit", "pjit"):
         return [eqn.params["jaxpr"]]

@@ -40,7 +40,7 @@ def read(kind: type["Schedule"], path: str | os.PathLike[str]) -> "Schedule":
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise
+        raise FileNotFoundError(f"there is no schedule at {path}; schedule.save(path) writes one.") from None
     except Exception as error:  # a damaged archive may fail in any way
         raise ValueError(f"{path} cannot be read as a schedule: it is damaged or another kind of file.") from error
     if str(stored.get("schema")) != _SCHEMA:

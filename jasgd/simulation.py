@@ -3,20 +3,21 @@
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jasgd import chunks, engine, summary, traffic
+from jasgd._checks import require_type
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
+from jasgd.inputs import check_metrics, check_records, check_simulation, seen_through, starting_point
 from jasgd.interrupts import held_back
-from jasgd.jobs import bytes_per_message, messages_per_job, require_same_jobs
+from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
 from jasgd.lanes import choose_lanes
 from jasgd.layout import Layout
@@ -31,6 +32,7 @@ from jasgd.recorder import Recorder
 from jasgd.records import record_points, steps_per_chunk
 from jasgd.results import provenance, to_dataset
 from jasgd.schedule import Schedule
+from jasgd.traced import require_workers
 
 if TYPE_CHECKING:
     import xarray
@@ -55,7 +57,7 @@ class Run:
     """
 
     history: dict[str, np.ndarray]
-    params: optax.Params
+    params: Any  # any pytree
     rule_state: optax.OptState
     schedule: Schedule
     diverged: bool
@@ -128,14 +130,15 @@ def simulate(
     """
     began = time.perf_counter()
     problem = seen_through(oracle, problem)
-    check_simulation(problem, rule, schedule, key, every, times, lanes)
-    if layout is not None and not isinstance(layout, Layout):
-        raise TypeError(f"`layout` must be a jasgd.Layout, got {layout!r}.")
+    check_simulation(problem, rule, schedule, key, lanes)
+    check_records(every, times)
+    if layout is not None:
+        require_type("layout", layout, Layout, "a jasgd.Layout")
     init_key, jobs_key = split_key(key)
-    params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
-    check_params(params)
+    params = starting_point(problem, init_key, params)
     check_metrics(problem, params)
     program = engine.traced(problem, rule, params, jobs_key)
+    require_workers(program, int(schedule.worker.max()))
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     metrics, metric_numbers = trace(problem.metrics, params)
@@ -221,70 +224,3 @@ def simulate(
             seconds=f"{spent:.1f}",
         ),
     )
-
-
-def seen_through(oracle: Any, problem: Any) -> Any:
-    """The problem as workers see it."""
-    if oracle is None or not isinstance(problem, Problem):
-        return problem
-    if not isinstance(oracle, Oracle):
-        raise TypeError(f"`oracle` must be a jasgd.oracles.Oracle, e.g. jasgd.oracles.gradient(), got {oracle!r}.")
-    return oracle.of(problem)
-
-
-def check_simulation(
-    problem: Problem,
-    rule: optax.GradientTransformation,
-    schedule: Schedule,
-    key: jax.Array,
-    every: int | None,
-    times: Any,
-    lanes: int | None,
-) -> None:
-    """Refuse what cannot be simulated, in one sentence."""
-    if not isinstance(problem, Problem):
-        raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
-    if not isinstance(rule, optax.GradientTransformation):
-        raise TypeError(f"`rule` must be an Optax transformation such as optax.sgd(0.1), got {rule!r}.")
-    if not isinstance(schedule, Schedule):
-        raise TypeError(f"`schedule` must be a jasgd.Schedule, e.g. of jasgd.protocols.asynchronous; got {schedule!r}.")
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {key!r}.")
-    if not len(schedule):
-        raise ValueError("the schedule is empty: it must end with a server step.")
-    schedule.verify()
-    if problem.num_workers is not None and schedule.num_workers > problem.num_workers:
-        raise ValueError(
-            f"the schedule has {schedule.num_workers} workers but the problem has data for {problem.num_workers}; "
-            "make the problem with as many shards as workers."
-        )
-    require_same_jobs(problem, schedule)
-    if every is not None and times is not None:
-        raise ValueError("give either `every` or `times`, not both.")
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1):
-        raise ValueError(f"`every` must be a positive whole number of server versions, got {every!r}.")
-    if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1):
-        raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
-
-
-def check_params(params: optax.Params) -> None:
-    """Parameters must be finite real numbers."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = f"params{jax.tree_util.keystr(path)}"
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"parameters must be real numbers of floating point, but {name} is {leaf.dtype}.")
-        if not bool(jnp.isfinite(leaf).all()):
-            raise ValueError(f"parameters must be finite at the start, but {name} is not.")
-
-
-def check_metrics(problem: Problem, params: optax.Params) -> None:
-    """Metrics must be scalars, the loss and the gradient norm among them."""
-    metrics = jax.eval_shape(problem.metrics, params)
-    if not isinstance(metrics, Mapping) or not {"loss", "grad_norm"} <= set(metrics):
-        raise ValueError(f"`problem.metrics` must return a dict with at least `loss` and `grad_norm`, got {metrics}.")
-    for name, value in metrics.items():
-        taken = ("version", "time", *traffic.UNITS)
-        if name in taken or getattr(value, "shape", None) != ():
-            raise ValueError(
-                f"`problem.metrics` must return scalars, none called {' or '.join(map(repr, taken))}; got {name}: {value}."
-            )

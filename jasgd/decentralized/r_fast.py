@@ -13,7 +13,7 @@ from jasgd.decentralized._links import pairwise, row_weights
 from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @misc{zhu2023rfast,
@@ -58,6 +58,7 @@ def r_fast(
       >>> int((execution.job >= 0).sum()), int(execution.replica.sum())
       (6, 6)
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients)
     n, clocks = fleet.num_workers, fleet.clocks(seed=seed)
     w, seconds = row_weights(weights, n), pairwise("latencies", latencies, n)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
+from jasgd.protocols._checks import nobody_answers
 from jasgd.protocols._tally import Tally, table
 
 Assignment = Literal["own", "random", "shuffled", "idle"]
@@ -59,7 +60,7 @@ class Server:
         while version < updates:
             now, worker, job = heapq.heappop(self.heap)
             if now == np.inf:
-                raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
+                raise nobody_answers(version, updates)
             read, then, start = self.running.pop((worker, job))
             age = version - read if self.age_in == "updates" else arrivals - then
             arrivals += 1

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_momentum, require_not_negative, require_positive
 from jasgd.rules import _rows, delay_weights
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules._rows import cast_like
 from jasgd.rules.when_applied import when_applied
 
@@ -128,6 +129,4 @@ def fadas(
     Example:
       >>> rule = jasgd.rules.fadas(1e-3)
     """
-    return optax.chain(
-        scale_by_fadas(critical_delay=critical_delay), when_applied(optax.scale_by_learning_rate(learning_rate))
-    )
+    return optax.chain(scale_by_fadas(critical_delay=critical_delay), when_applied(scale_by_learning_rate(learning_rate)))

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_momentum
 from jasgd.rules import delay_weights
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.scale_by_delay import scale_by_delay
 
 CITATION = """\
@@ -110,7 +111,7 @@ def ormo(
       >>> rule = jasgd.rules.ormo(0.01, momentum=0.9, num_workers=16)
     """
     return optax.chain(
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
         scale_by_ormo(momentum, num_workers, barrier=barrier, catch_up=catch_up),
     )
 
