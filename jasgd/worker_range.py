@@ -22,6 +22,8 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
     "lt": lambda a, b: int(a < b),
+    "le": lambda a, b: int(a <= b),
+    "gt": lambda a, b: int(a > b),
     "ge": lambda a, b: int(a >= b),
     "select_n": lambda which, *cases: cases[which],
 }
@@ -61,7 +63,10 @@ def _follow(jaxpr: Any, known: dict[Any, _Known], too_few: list[int]) -> list[_K
         values, name = list(map(value, eqn.invars)), eqn.primitive.name
         too_few += [rows for start, rows in _lookups(eqn, values) if start is not None and start >= rows]
         found: list[_Known] = []
-        for inner in entered(eqn):
+        branches = entered(eqn)
+        if name == "cond" and isinstance(values[0], int):  # the one that is taken, as JAX clamps
+            branches = [branches[min(max(values[0], 0), len(branches) - 1)]]
+        for inner in branches:
             inputs = inner.jaxpr.invars
             inside = dict(zip(inputs, values[len(values) - len(inputs) :], strict=True))
             found = _follow(inner.jaxpr, {var: v for var, v in inside.items() if v is not None}, too_few)

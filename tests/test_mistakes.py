@@ -460,6 +460,7 @@ SHARED = {
     "a remainder": lambda key, worker: ROWS[worker % 2],
     "a minimum": lambda key, worker: ROWS[jnp.minimum(worker, 1)],
     "random": lambda key, worker: ROWS[jax.random.randint(key, (), 0, 2)],
+    "another branch": lambda key, worker: jax.lax.cond(worker > 1, lambda: ROWS[0], lambda: ROWS[worker]),
 }
 
 
