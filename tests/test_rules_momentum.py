@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
@@ -58,7 +59,7 @@ def play(rule, schedule, gradient, start=0.0, script=None):
     return jax.tree.map(np.asarray, run)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(quick.jit, static_argnums=(0, 1, 2))
 def _play(rule, gradient, updates, rows, start):
     rule = optax.with_extra_args_support(rule)
 
@@ -239,7 +240,7 @@ def test_equal_speed_pattern_of_p(workers):
     np.testing.assert_array_equal(lateness(schedule), (t % workers != 0).astype(int))
     rule = rules.scale_by_ormo(0.5, workers)
 
-    @jax.jit
+    @quick.jit
     @jax.vmap
     def weight(step, delay):
         _, state = rule.update(jnp.ones(()), rule.init(jnp.ones(())), step=step, delay=delay)
@@ -960,7 +961,7 @@ def make_rule(name, rate, workers, beta=BETA):
     return optax.with_extra_args_support(MAKE[name](rate, beta, workers))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+@functools.partial(quick.jit, static_argnums=(0, 2, 3))
 def cycle_map(name, rate, workers, beta=BETA):
     """The matrix by which K arrivals change (points held, x, the rule's arrays), past the transient."""
     rule, zero = make_rule(name, rate, workers, beta), jnp.zeros(())
@@ -993,7 +994,7 @@ def test_stability_limit_by_simulation(name, workers):
     """From x = 1, |x| decays at 0.99 of the limit and grows at 1.01 of it."""
     limit = LIMITS[name][WORKERS.index(workers)]
 
-    @jax.jit
+    @quick.jit
     @jax.vmap
     def largest_per_quarter(rate):
         rule, x = make_rule(name, rate, workers), jnp.ones(())
