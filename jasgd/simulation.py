@@ -26,7 +26,7 @@ from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.progress import progress_bar
 from jasgd.read_models import window_of
-from jasgd.recorder import Recorder
+from jasgd.recorder import Recorder, all_finite
 from jasgd.records import record_points, steps_per_chunk
 from jasgd.results import provenance, to_dataset
 from jasgd.schedule import Schedule
@@ -250,12 +250,13 @@ def check_simulation(
 
 def check_params(params: optax.Params) -> None:
     """Parameters must be finite real numbers."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = f"params{jax.tree_util.keystr(path)}"
+    leaves = {f"params{jax.tree_util.keystr(path)}": leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    for name, leaf in leaves.items():
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(f"parameters must be real numbers of floating point, but {name} is {leaf.dtype}.")
-        if not bool(jnp.isfinite(leaf).all()):
-            raise ValueError(f"parameters must be finite at the start, but {name} is not.")
+    if not all_finite(params):
+        name = next(name for name, leaf in leaves.items() if not jnp.isfinite(leaf).all())
+        raise ValueError(f"parameters must be finite at the start, but {name} is not.")
 
 
 def check_metrics(problem: Problem, params: optax.Params) -> None:
