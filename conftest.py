@@ -15,15 +15,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.hookimpl(tryfirst=True)  # before fixtures, which compile, too
 def pytest_runtest_setup(item):
-    """Compile without most of LLVM's optimisation, which takes half the time that small programs take to compile.
+    """Files marked ``compiled_quickly`` do without most of LLVM's optimisation, which takes half the time of compilation.
 
-    Tests marked ``optimised`` make claims about bits or machine code. They are compiled as for users; so is everything where
-    other tests are asked for than the quick ones, as with ``-m ""`` or ``-m slow``.
+    They make no claim about bits or machine code. With ``-m ""`` or ``-m slow`` everything is compiled as for users.
     """
-    optimised = item.config.option.markexpr != "not slow" or item.get_closest_marker("optimised") is not None
-    if optimised and jax.config.read("jax_disable_most_optimizations"):
+    quickly = item.config.option.markexpr == "not slow" and item.get_closest_marker("compiled_quickly") is not None
+    if not quickly and jax.config.read("jax_disable_most_optimizations"):
         jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", not optimised)
+    jax.config.update("jax_disable_most_optimizations", quickly)
 
 
 @pytest.fixture(autouse=True)

@@ -82,7 +82,6 @@ def test_averages_keep_the_mean_of_the_replicas():
         np.testing.assert_allclose(together, np.stack([apart.mean(axis=0)] * 5), rtol=1e-12)
 
 
-@pytest.mark.optimised
 def test_pair_averages_just_before_steps_are_ad_psgd():
     """The same replicas bit for bit: mix, then step; the node reads what it then has."""
     expected = dec.ad_psgd(RANDOM, RING, 60, seed=3)

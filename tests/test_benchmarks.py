@@ -21,6 +21,7 @@ from experiments.benchmarks.compare import check
 from experiments.benchmarks.numpy_heap import numpy_heap
 from experiments.benchmarks.numpy_heap import oracle_of as numpy_oracle
 
+pytestmark = pytest.mark.compiled_quickly
 ROOT = Path(__file__).resolve().parents[1]
 KEY = jax.random.key(3)
 SMALL = {"workers": 6, "deliveries": 48}

@@ -19,7 +19,6 @@ import jasgd
 from jasgd import _held
 from jasgd.delays import calls, delayed
 
-pytestmark = pytest.mark.optimised
 KEY = jax.random.key(3)
 QUADRATIC = jasgd.problems.quadratic(6, noise=0.1)
 FLEET = jasgd.fleet.power_law(5, 0.8)

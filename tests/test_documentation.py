@@ -8,6 +8,7 @@ import pytest
 
 import jasgd
 
+pytestmark = pytest.mark.compiled_quickly
 # Results that functions return, described by their attributes; the example stands at the function.
 RETURNED = {"Replicas", "Contents", "Traffic", "Run", "Fleet", "Plan", "Summary", "Reference", "Ledger", "Power", "Dataset"}
 

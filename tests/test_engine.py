@@ -15,7 +15,6 @@ from jasgd import engine
 from jasgd.chunks import chunk_arrays, ring_rows
 from jasgd.plan import plan
 
-pytestmark = pytest.mark.optimised
 KEY = jax.random.key(7)
 QUADRATIC = jasgd.problems.quadratic(8, noise=0.1)
 

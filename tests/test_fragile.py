@@ -325,7 +325,6 @@ def test_a_step_is_the_mean_of_all_gradients_that_arrived():
     np.testing.assert_allclose(points[1], points[0] - 0.5 * np.mean(gradients, axis=0), rtol=1e-5)
 
 
-@pytest.mark.optimised
 def test_one_worker_is_sgd_with_batch_s():
     """Seconds S h, and bit for bit the run of a lone worker whose job is S gradients; Amelie and minibatch, too."""
     one, workers = topology.mesh(1, 1), fleet.fixed([0.7])

@@ -267,7 +267,6 @@ def test_without_noise_it_is_the_mean_of_all_messages():
         assert found == pytest.approx(loss_after_step(x, mean), rel=1e-6)
 
 
-@pytest.mark.optimised
 def test_one_gradient_and_one_message_is_compressed_minibatch_sgd():
     """Equal workers with time for one of each: the same run bit for bit, in the same clock; means are not drawn at once."""
     problem = problems.progress_quadratic(DIM, 0.3)
@@ -345,7 +344,6 @@ def test_the_steps_that_theory_asks_for_are_enough():
 # Determinism and independence.
 
 
-@pytest.mark.optimised
 def test_the_same_key_is_the_same_run_and_another_key_another():
     """Bit for bit."""
     with jax.enable_x64(True):
@@ -358,7 +356,6 @@ def test_the_same_key_is_the_same_run_and_another_key_another():
     assert np.all(one["w"] != other["w"])
 
 
-@pytest.mark.optimised
 def test_samples_are_those_without_compression():
     """Common random numbers: what is compressed is what would be used uncompressed, whatever compresses it, bit for bit."""
 
@@ -533,7 +530,6 @@ def test_a_sweep_refuses_the_same():
         jasgd.sweep(problems.quadratic(5), optax.sgd(0.1), ROUNDS, seeds=2, key=KEY)
 
 
-@pytest.mark.optimised
 def test_the_fastest_worker_keeps_its_gradients_to_itself():
     """Without an oracle, or with one gradient for each worker, it is SGD, and nothing goes over the links."""
     runs = [simulated(ALONE, oracle, problems.quadratic(5, noise=1.0)) for oracle in (None, oracles.gradient([1, 1, 1, 1]))]
@@ -543,7 +539,6 @@ def test_the_fastest_worker_keeps_its_gradients_to_itself():
         assert not run.history["downloaded_bytes"].any()
 
 
-@pytest.mark.optimised
 def test_contents_of_ones_need_no_oracle():
     """A schedule that says one gradient, one message and one model of each job is that of plain SGD."""
     one = np.ones(3, np.int64)

@@ -511,7 +511,6 @@ def bits(values):
     return np.asarray(values).view(np.uint32)
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("size", [1, 2, 7, 1729])
 def test_normal_equals_that_of_jax_bit_for_bit(size):
     """For several keys every bit is that of ``jax.random.normal``."""
@@ -521,7 +520,6 @@ def test_normal_equals_that_of_jax_bit_for_bit(size):
         np.testing.assert_array_equal(bits(values), bits(jax.random.normal(key, (size,), jnp.float32)))
 
 
-@pytest.mark.optimised
 def test_normal_of_a_batch_of_keys_equals_that_of_each_key():
     """Under ``vmap``, as in the simulation of many jobs, the bits stay the same."""
     keys = jax.random.split(jax.random.key(1), 5)
@@ -529,7 +527,6 @@ def test_normal_of_a_batch_of_keys_equals_that_of_each_key():
     np.testing.assert_array_equal(bits(batched), bits(np.stack([jax.random.normal(key, (7,)) for key in keys])))
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("data", [(0, 0), (0, 1), (2**32 - 1, 2**32 - 1), (123, 2**31)])
 def test_normal_equals_that_of_jax_for_extreme_keys(data):
     """Words of all zeros and all ones overflow as they should."""
@@ -537,14 +534,12 @@ def test_normal_equals_that_of_jax_for_extreme_keys(data):
     np.testing.assert_array_equal(bits(compiled_normal(key, 7)), bits(jax.random.normal(key, (7,), jnp.float32)))
 
 
-@pytest.mark.optimised
 def test_normal_leaves_other_generators_to_jax():
     """A key of another kind gives that kind's numbers."""
     key = jax.random.key(3, impl="rbg")
     np.testing.assert_array_equal(compiled_normal(key, 7), jax.random.normal(key, (7,), jnp.float32))
 
 
-@pytest.mark.optimised
 def test_normal_follows_the_setting_of_jax():
     """Where JAX is set to its older order of random bits, the numbers are those of that order."""
     with jax.threefry_partitionable(False):

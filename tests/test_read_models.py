@@ -13,7 +13,6 @@ from jasgd.oracles import gradient, inconsistent
 from jasgd.plan import plan
 from jasgd.read_models import Coordinates, Updates, read_key
 
-pytestmark = pytest.mark.optimised
 KEY = jax.random.key(3)
 DIM = 6
 PROBLEM = jasgd.problems.quadratic(DIM, noise=0.3)

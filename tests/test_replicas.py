@@ -18,7 +18,6 @@ from jasgd import decentralized as dec
 from jasgd.decentralized import simulation
 from jasgd.decentralized.plan import plan
 
-pytestmark = pytest.mark.optimised
 N, ROWS = 5, 48
 
 

@@ -38,7 +38,6 @@ import os, signal, sys
 import test_resume
 from jasgd import batch, checkpoints, engine
 
-pytestmark = pytest.mark.optimised
 what, where, count = sys.argv[1], sys.argv[2], [int(sys.argv[3])]
 
 def killing(function):

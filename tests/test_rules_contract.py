@@ -961,7 +961,6 @@ def test_the_simulator_runs_rules_as_the_papers_do(name, lanes):
     np.testing.assert_allclose(recorded_points(run), replayed, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("name", ["DANA-Zero", "Ringleader"])
 def test_chunks_do_not_change_a_rule_with_state_and_sent_points(name):
     """Recording every seventh version cuts the loop otherwise than recording each: the same bits in the end."""

@@ -216,7 +216,6 @@ def test_rows_are_the_same_for_any_lanes_and_in_the_reference(rule, schedule, la
         assert_agrees(simulated(rule, schedule, width), points)
 
 
-@pytest.mark.optimised
 @pytest.mark.usefixtures("x64")
 def test_weights_of_the_schedule_do_not_reach_a_rule_that_takes_its_own_mean():
     """FedBuff over the same rows with other weights is the same run."""

@@ -11,7 +11,6 @@ from jasgd import engine, rules
 from jasgd.chunks import chunk_arrays
 from jasgd.plan import plan
 
-pytestmark = pytest.mark.optimised
 N, D = 50, 700  # sizes that appear nowhere else in the compiled programs
 TABLES = {
     "worker_momentum": (rules.worker_momentum(0.1, 0.9, N), 1),

@@ -56,7 +56,7 @@ def play(rule, schedule, gradient, start=0.0, script=None, bits=False):
     rows |= {"step": schedule.version, "index": np.arange(len(schedule))}
     if script is not None:
         rows["script"] = np.asarray(script)
-    program = _optimised if bits else _quick
+    program = _as_users if bits else _quick
     run = program(rule, gradient, schedule.updates, rows, jnp.asarray(start))
     return jax.tree.map(np.asarray, run)
 
@@ -81,7 +81,7 @@ def _play(rule, gradient, updates, rows, start):
     return Played(carry[1], carry[2], gradients, states)
 
 
-_quick, _optimised = (jit(_play, static_argnums=(0, 1, 2)) for jit in (quick.jit, jax.jit))
+_quick, _as_users = (jit(_play, static_argnums=(0, 1, 2)) for jit in (quick.jit, jax.jit))
 
 
 def noisy(x, row):

@@ -312,7 +312,6 @@ def test_a_forgotten_delay_gives_nan(name):
 # R5 and R12: dropped gradients leave everything untouched.
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("inner", [optax.sgd(0.1, momentum=0.9), optax.adam(0.1)], ids=["momentum", "adam"])
 @pytest.mark.parametrize(
     ("drop", "accepts", "rejects"),
@@ -989,7 +988,6 @@ def clipped(bound, rate=0.1):
     return optax.chain(optax.clip_by_global_norm(bound), optax.sgd(rate))
 
 
-@pytest.mark.optimised
 def test_an_infinite_bound_is_vanilla():
     """With c = infinity nothing is clipped, bit for bit."""
     np.testing.assert_array_equal(simulated(clipped(INF)).params, simulated(optax.sgd(0.1)).params)

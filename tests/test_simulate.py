@@ -16,7 +16,6 @@ import jasgd
 from jasgd import engine, memory, records
 from jasgd.lanes import choose_lanes, gradients_per_round
 
-pytestmark = pytest.mark.optimised
 KEY = jax.random.key(0)
 PROBLEM = jasgd.problems.quadratic(6, noise=0.1)
 FLEET = jasgd.fleet.power_law(5, 1.0)

@@ -22,7 +22,6 @@ from jasgd import batch, sweeps, widths
 from jasgd.batches import Group, Width, batches_of
 from jasgd.grid import grid_of
 
-pytestmark = pytest.mark.optimised
 KEY = jax.random.key(0)
 N, UPDATES, EVERY = 5, 100, 20
 PROBLEM = jasgd.problems.quadratic(6, noise=0.1)
