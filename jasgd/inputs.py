@@ -14,6 +14,7 @@ from jasgd.jobs import require_same_jobs
 from jasgd.keys import require_key
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
+from jasgd.recorder import all_finite
 from jasgd.schedule import Schedule
 
 
@@ -80,11 +81,14 @@ def starting_point(problem: Problem, key: jax.Array, params: optax.Params | None
                 f"{name} is {dtype}, which JAX would round to float32: give float32, or call "
                 "jax.config.update('jax_enable_x64', True) at the start of the program."
             )
-        if not bool(jnp.isfinite(jnp.asarray(leaf)).all()):
-            raise ValueError(f"parameters must be finite at the start, but {name} is not.")
     if not jax.tree.leaves(params):
         raise ValueError(f"parameters must hold at least one array, got {said(params)}.")
-    return jax.tree.map(jnp.asarray, params)
+    arrays = jax.tree.map(jnp.asarray, params)
+    if not all_finite(arrays):  # one program for all leaves
+        leaves = jax.tree_util.tree_leaves_with_path(arrays)
+        path = next(path for path, leaf in leaves if not jnp.isfinite(leaf).all())
+        raise ValueError(f"parameters must be finite at the start, but params{jax.tree_util.keystr(path)} is not.")
+    return arrays
 
 
 def check_metrics(problem: Problem, params: optax.Params) -> None:

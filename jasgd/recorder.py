@@ -42,7 +42,7 @@ class Recorder:
             slots = np.zeros(self.plan.records_per_chunk, np.int32)
             slots[: len(wanted)] = self.plan.record_slots[wanted]
             answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
-        self.pending.append((chunk, wanted, (answer, _all_finite(state.params))))
+        self.pending.append((chunk, wanted, (answer, all_finite(state.params))))
         if len(self.pending) > 1:
             self._take()
         return self.broken is None
@@ -115,4 +115,4 @@ def _finite(tree: Any) -> jax.Array:
 
 
 _evaluate = jax.jit(measured, static_argnames="metrics")
-_all_finite = jax.jit(_finite)
+all_finite = jax.jit(_finite)

@@ -11,6 +11,8 @@ import pytest
 
 import jasgd
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def public_modules(module=jasgd):
     """The package and every module that one can reach through ``__all__``."""

@@ -14,6 +14,7 @@ from experiments.mishchenko2022.settings import data, fleet
 from jasgd.cli import checkout
 from jasgd.reproduce import ReproduceCommand, reproduce
 
+pytestmark = pytest.mark.compiled_quickly
 ROOT = checkout()
 
 
