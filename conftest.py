@@ -13,6 +13,18 @@ import jasgd
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.hookimpl(tryfirst=True)  # before fixtures, which compile, too
+def pytest_runtest_setup(item):
+    """Files marked ``compiled_quickly`` do without most of LLVM's optimisation, which takes half the time of compilation.
+
+    They make no claim about bits or machine code. With ``-m ""`` or ``-m slow`` everything is compiled as for users.
+    """
+    quickly = item.config.option.markexpr == "not slow" and item.get_closest_marker("compiled_quickly") is not None
+    if not quickly and jax.config.read("jax_disable_most_optimizations"):
+        jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", quickly)
+
+
 @pytest.fixture(autouse=True)
 def _names_for_examples(doctest_namespace, tmp_path):
     """What the examples in docstrings may use without saying so."""

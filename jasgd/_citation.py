@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+from jasgd._checks import said
+
 
 def citation(of: Any) -> str:
     """The BibTeX entries of the papers behind a rule, a protocol, or a :class:`jasgd.methods.Method`.
@@ -18,5 +20,5 @@ def citation(of: Any) -> str:
     # A module that serves several papers says which function belongs to which.
     text = getattr(module, "CITATIONS", {}).get(name) or getattr(module, "CITATION", None)
     if text is None:
-        raise ValueError(f"{name!r} belongs to no paper that jasgd knows of.")
+        raise ValueError(f"{said(of)} belongs to no paper that jasgd knows of; give a rule, a protocol or a method itself.")
     return str(text)

@@ -154,14 +154,21 @@ def empty(leaf: jax.Array, slots: int) -> jax.Array:
     return jnp.broadcast_to(jnp.zeros_like(leaf), (slots if slots > 1 else 0, *leaf.shape))
 
 
+# Both go leaf by leaf: in an nnx.State, gradients are variables, and what is held are the arrays in them.
 def put(held: Any, slot: jax.Array, newest: Any) -> Any:
     """Keep the newest gradient. A ring that is read *before* it is written would be copied whole by XLA in every call."""
-    return jax.tree.map(lambda rows, g: ring.write(rows, slot, g.astype(rows.dtype)) if len(rows) else rows, held, newest)
+    rings, structure = jax.tree.flatten(held)
+    pairs = zip(rings, jax.tree.leaves(newest), strict=True)
+    written = [ring.write(rows, slot, g.astype(rows.dtype)) if len(rows) else rows for rows, g in pairs]
+    return jax.tree.unflatten(structure, written)
 
 
 def take(held: Any, slot: jax.Array, newest: Any) -> Any:
-    """What a slot holds; where nothing is ever held, the newest gradient."""
-    return jax.tree.map(lambda rows, g: ring.take(rows, slot).astype(g.dtype) if len(rows) else g, held, newest)
+    """What a slot holds, as a tree like the newest gradient; where nothing is ever held, that one."""
+    gradients, structure = jax.tree.flatten(newest)
+    pairs = zip(jax.tree.leaves(held), gradients, strict=True)
+    found = [ring.take(rows, slot).astype(g.dtype) if len(rows) else g for rows, g in pairs]
+    return jax.tree.unflatten(structure, found)
 
 
 def slots_of_leaves(delay: Any, params: Any) -> Any:

@@ -1,6 +1,7 @@
 """Checkpoints of a computation under way. Orbax writes them in the background, each whole or not at all."""
 
 import os
+import tempfile
 import time
 import warnings
 import zlib
@@ -13,6 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def made_folder(name: str, folder: Any) -> Path:
+    """A folder that can be written; made, with all above it, if it is not there."""
+    try:
+        path = Path(folder).resolve()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except (OSError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "that is no path"
+        raise OSError(f"`{name}` must be a folder that can be written, got {folder} ({reason}); choose another.") from None
+
+
 class Checkpoints:
     """The checkpoints in a folder, the last two of them; each knows what it is a checkpoint of."""
 
@@ -23,7 +36,7 @@ class Checkpoints:
             import orbax.checkpoint as orbax
         except ImportError:
             raise ImportError('checkpoints need orbax: pip install "jasgd[experiments]".') from None
-        self.folder, self.fingerprint, self.every = Path(folder).resolve(), fingerprint, every
+        self.folder, self.fingerprint, self.every = made_folder("resume", folder), fingerprint, every
         self._orbax = orbax
         options = orbax.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=True)
         self._manager = orbax.CheckpointManager(self.folder, options=options)
@@ -134,4 +147,4 @@ def unflat(prefix: str, like: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

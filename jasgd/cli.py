@@ -1,72 +1,191 @@
-"""The ``jasgd`` command."""
+"""The ``jasgd`` command: which commands there are, and one place for errors and exit codes."""
 
-import dataclasses
-import subprocess
+import difflib
+import importlib.util
+import inspect
+import os
+import signal
 import sys
-from pathlib import Path
+import traceback
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from jasgd.race import RaceConfig, race
-from jasgd.sweep_command import SweepCommand, sweep_command
-from jasgd.tune.command import TuneCommand, tune_command
+import jasgd
+from jasgd.checkout import checkout, use_checkout
+from jasgd.interrupts import Terminated
 
 
-@dataclasses.dataclass(frozen=True)
-class _Bench:
-    """Measure the engine against bare gradients and hand-written loops; its own --help lists its options."""
+class Command(NamedTuple):
+    """A command: a line for people; the module, its dataclass of options, and its function of them."""
+
+    does: str
+    module: str
+    options: str
+    function: str
+
+
+# In the order of a user's work.
+COMMANDS = {
+    "doctor": Command("Check the installation, the devices and the engine.", "jasgd.doctor", "DoctorCommand", "doctor"),
+    "run": Command("Race asynchronous against synchronous SGD: a first result.", "jasgd.race", "RaceConfig", "race"),
+    "schedule": Command(
+        "Make a schedule or import a log, and look at it.", "jasgd.schedule_command", "ScheduleCommand", "schedule_command"
+    ),
+    "sweep": Command(
+        "Simulate grids and seeds, from a configuration.", "jasgd.sweep_command", "SweepCommand", "sweep_command"
+    ),
+    "tune": Command("Search for the best method and its knobs.", "jasgd.tune.command", "TuneCommand", "tune_command"),
+    "reproduce": Command(
+        "Compute the figures of a paper and check its claims.", "jasgd.reproduce", "ReproduceCommand", "reproduce_command"
+    ),
+    "report": Command("Write an HTML page about stored results.", "jasgd.report.command", "ReportCommand", "report_command"),
+    "bench": Command("Measure the engine against loops by hand.", "experiments.benchmarks.__main__", "Options", "main"),
+    "completion": Command(
+        "Print a script that lets TAB complete all this.", "jasgd.completion", "CompletionCommand", "completion"
+    ),
+}
+
+_HELP = """\
+Exact simulation of asynchronous SGD with many virtual workers.
+
+usage: jasgd COMMAND [OPTIONS]
+
+{commands}
+
+Start with `jasgd doctor`, then `jasgd run`; `jasgd COMMAND --help` has options and examples.
+
+  -h, --help     show this help
+  --version      show the version
+
+Results go to stdout, or with --json one JSON document; progress and errors go to stderr.
+
+exit codes:
+  0    done
+  1    the job failed or was refused; a sentence on stderr says why
+  2    the command line is wrong
+  130  stopped by Ctrl-C; 143 by SIGTERM. What is kept is said, and how to go on
+
+tab completion, once:
+  bash  jasgd completion bash >> ~/.bashrc
+  zsh   jasgd completion zsh > "${{fpath[1]}}/_jasgd"
+  fish  jasgd completion fish > ~/.config/fish/completions/jasgd.fish
+"""
 
 
 def main() -> None:
     """Entry point of the ``jasgd`` command."""
-    if sys.argv[1:2] == ["bench"]:
-        sys.exit(_bench(sys.argv[2:]))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        import tyro
-    except ImportError:
-        sys.exit('the jasgd command needs its extra packages: pip install "jasgd[experiments]"')
-    from jasgd.reproduce import ReproduceCommand, reproduce
-
-    commands = {
-        "run": RaceConfig,
-        "sweep": tyro.conf.PositionalRequiredArgs[SweepCommand],
-        "tune": tyro.conf.PositionalRequiredArgs[TuneCommand],
-        "reproduce": ReproduceCommand,
-        "bench": _Bench,
-    }
-    description = "Exact simulation of asynchronous SGD with many virtual workers."
-    config = tyro.extras.subcommand_cli_from_dict(commands, prog="jasgd", description=description)
-    try:
-        if isinstance(config, SweepCommand):
-            sys.exit(sweep_command(config))
-        if isinstance(config, ReproduceCommand):
-            reproduce(config, checkout())
-        elif isinstance(config, RaceConfig):
-            race(config)
-        elif isinstance(config, TuneCommand):
-            tune_command(config)
-        else:
-            raise AssertionError("every command is handled above.")
-    except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:
-        sys.exit(f"jasgd: {error}")
-    except KeyboardInterrupt:
-        sys.exit("jasgd: interrupted.")
+        code = _run(sys.argv[1:])
+    except KeyboardInterrupt as stop:
+        said = "; ".join(["interrupted", *getattr(stop, "__notes__", [])])
+        print(f"\njasgd: {said}", file=sys.stderr)
+        code = 143 if isinstance(stop, Terminated) else 130
+    except BrokenPipeError:  # somebody reads no further: `jasgd ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if not is_for_users(error):
+            raise
+        hint = "; `jasgd doctor` says what to install" if isinstance(error, ModuleNotFoundError) else ""
+        print(f"jasgd: {error}{hint}", file=sys.stderr)
+        code = 1
+    sys.exit(code)
 
 
-def _bench(arguments: list[str]) -> int:
-    root = checkout()
-    if root is None:
-        print("jasgd: the benchmarks live in a checkout of jasgd; run this command in one.", file=sys.stderr)
-        return 1
-    return subprocess.call([sys.executable, "-m", "experiments.benchmarks", *arguments], cwd=root)
+def is_for_users(error: Exception) -> bool:
+    """Whether an error says all there is to say, so that nobody needs to see where it arose.
 
-
-def checkout() -> Path | None:
-    """The checkout that this package belongs to, or the current folder if that is one.
+    That is so for what the system says about files and memory, for packages and devices that are missing, and for sentences
+    that this project raises. All else is a bug.
 
     Example:
-      >>> jasgd.cli.checkout() is None or (jasgd.cli.checkout() / "experiments").is_dir()
-      True
+      >>> is_for_users(FileNotFoundError("no such file")), is_for_users(ZeroDivisionError("division by zero"))
+      (True, False)
     """
-    for root in (Path(__file__).resolve().parent.parent, Path.cwd()):
-        if (root / "experiments" / "benchmarks").is_dir() and (root / "jasgd").is_dir():
-            return root
-    return None
+    if isinstance(error, ModuleNotFoundError):
+        return not (error.name or "").startswith("jasgd")
+    if isinstance(error, OSError | MemoryError) or str(error).startswith("Unable to initialize backend"):
+        return True
+    if not isinstance(error, ValueError | TypeError | RuntimeError | ImportError):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = frames and frames[-1].filename.startswith(_sources())
+    return bool(ours) and (frames[-1].line or "").startswith("raise ")
+
+
+def _sources() -> tuple[str, ...]:
+    root = checkout()
+    package = os.path.dirname(os.path.abspath(jasgd.__file__))
+    return (package, *([str(root / "experiments")] if root else []))
+
+
+def _run(arguments: Sequence[str]) -> int:
+    name, *rest = arguments or [""]
+    if name in ("", "-h", "--help", "help"):
+        print(_help(), end="", file=sys.stdout if name else sys.stderr)
+        return 0 if name else 2
+    if name == "--version":
+        print(f"jasgd {jasgd.__version__}")
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `jasgd {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}."
+        print(f"jasgd: there is no command {name!r}; {hint}", file=sys.stderr)
+        return 2
+    if importlib.util.find_spec("tyro") is None:
+        if name != "doctor":  # who says what to install
+            raise ImportError('the jasgd command needs its extra packages: pip install "jasgd[experiments]".')
+        options, function = load(name)
+        return function(options(json="--json" in rest)) or 0
+    options, function = load(name)
+    return function(parsed(name, options, rest)) or 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return _HELP.format(commands="\n".join(f"  {name:<{width}}  {command.does}" for name, command in COMMANDS.items()))
+
+
+def load(name: str) -> tuple[Any, Any]:
+    """The options of a command, and its function of them.
+
+    Example:
+      >>> load("sweep")[0].__name__
+      'SweepCommand'
+    """
+    command = COMMANDS[name]
+    if command.module.startswith("experiments."):
+        use_checkout(checkout(), "the benchmarks")
+    module = importlib.import_module(command.module)
+    return getattr(module, command.options), getattr(module, command.function)
+
+
+def parsed(name: str, options: Any, arguments: Sequence[str]) -> Any:
+    """The options with the values of a command line; says what is wrong with it, and ends with exit code 2.
+
+    Example:
+      >>> parsed("run", load("run")[0], ["--workers", "3"]).workers
+      3
+    """
+    import tyro
+
+    return tyro.cli(
+        options, prog=f"jasgd {name}", description=inspect.getdoc(options), args=list(arguments), config=markers()
+    )
+
+
+def markers() -> tuple[Any, ...]:
+    """How options become words: those without default by their place, those of a part without the name of the part.
+
+    Example:
+      >>> len(markers())
+      3
+    """
+    from tyro import conf
+
+    return conf.PositionalRequiredArgs, conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated

@@ -24,10 +24,12 @@ import numpy as np
 import optax
 from flax import nnx
 
+from jasgd._checks import require_type, said
 from jasgd._held import Order, constant, empty, put, scheduled, slots_of_leaves, take
-from jasgd.engine import sum_dtype
 from jasgd.extra_args import EXTRA_ARGS
+from jasgd.inputs import check_schedule
 from jasgd.program import trace
+from jasgd.rules._rows import sum_dtype
 from jasgd.rules.sent import sent_params
 from jasgd.schedule import Schedule
 
@@ -128,6 +130,7 @@ def calls(schedule: Schedule) -> int:
       >>> jasgd.delayed_calls(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100))
       103
     """
+    check_schedule(schedule)
     return len(schedule) + schedule.updates - len(np.unique(schedule.read))
 
 
@@ -283,8 +286,7 @@ def _check(tx: Any, delay: Any, max_delay: Any, schedule: Any, stale_params: boo
     def whole(value: Any) -> bool:
         return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
-    if not isinstance(tx, optax.GradientTransformation):
-        raise TypeError(f"`tx` must be an Optax transformation such as optax.adam(1e-3), got {tx!r}.")
+    require_type("tx", tx, optax.GradientTransformation, "an Optax transformation such as optax.adam(1e-3)")
     if (delay is None) == (schedule is None):
         raise ValueError("give either `delay` or `schedule`, and not both.")
     if callable(delay):
@@ -294,14 +296,12 @@ def _check(tx: Any, delay: Any, max_delay: Any, schedule: Any, stale_params: boo
     if max_delay is not None:
         raise ValueError(f"`max_delay` is for a `delay` that is a function, got {delay!r}.")
     if schedule is not None:
-        if not isinstance(schedule, Schedule):
-            raise TypeError(f"`schedule` must be a jasgd.Schedule, e.g. of jasgd.protocols.asynchronous; got {schedule!r}.")
-        if not len(schedule):
-            raise ValueError("the schedule is empty: it must end with a server step.")
-        schedule.verify()
+        check_schedule(schedule)
         return
     numbers = jax.tree.leaves(delay)
     if not numbers or not all(whole(number) for number in numbers):
-        raise ValueError(f"`delay` must be a whole number from 0 on, or a tree of them like the parameters, got {delay!r}.")
+        raise ValueError(
+            f"`delay` must be a whole number from 0 on, or a tree of them like the parameters, got {said(delay)}."
+        )
     if stale_params and not whole(delay):
         raise ValueError("`stale_params` needs one delay for all leaves: with a tree they were not computed at one point.")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jasgd._checks import explained
 from jasgd.program import Program, trace
 
 # `step` is the server version before the step, `delay` that version minus the one the gradient was computed at; `duration`
@@ -40,8 +41,11 @@ def trace_rule(rule: optax.GradientTransformation, params: optax.Params) -> tupl
     def update(gradients: Any, state: Any, params: Any, extra: Any, stale_params: Any) -> Any:
         return rule.update(gradients, state, params, **extra, stale_params=stale_params)
 
-    state = jax.eval_shape(rule.init, params)
-    program, numbers = trace(update, params, state, params, extra, params, lift_numbers=True)
+    with explained(
+        "rule.update(gradients, state, params)", params, hint="; look at the arguments that `rule` was made with"
+    ):
+        state = jax.eval_shape(rule.init, params)
+        program, numbers = trace(update, params, state, params, extra, params, lift_numbers=True)
     used_extra, used_stale = jax.tree.unflatten(
         jax.tree.structure((extra, params)), program.used[-len(extra) - len(jax.tree.leaves(params)) :]
     )

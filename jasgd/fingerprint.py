@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jasgd.program import Program
@@ -40,7 +41,7 @@ def _add(total: "hashlib._Hash", part: Any) -> None:
         for item in part:
             _add(total, item)
         return
-    if isinstance(part, jax.Array) and jax.dtypes.issubdtype(part.dtype, jax.dtypes.prng_key):
+    if isinstance(part, jax.Array) and jnp.issubdtype(part.dtype, jax.dtypes.prng_key):
         part = jax.random.key_data(part)
     if isinstance(part, jax.Array | np.ndarray | np.generic):
         array = np.asarray(part)

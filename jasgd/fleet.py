@@ -11,11 +11,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jasgd.workers import Draw, Fleet
+from jasgd._checks import numbers, require_count, require_function, require_number, said
+from jasgd.workers import Draw as Draw
+from jasgd.workers import Fleet as Fleet
 
 
 def _positive(name: str, values: ArrayLike, *, infinite: bool = False) -> np.ndarray:
-    values = np.atleast_1d(np.asarray(values, np.float64))
+    values = np.atleast_1d(numbers(name, values))
     good = (values > 0) & (infinite | np.isfinite(values))
     if values.ndim != 1 or not len(values) or not good.all():
         where = f"worker {int(np.argmin(good))} has {values[np.argmin(good)]}" if values.ndim == 1 and len(values) else ""
@@ -45,7 +47,7 @@ def _drawn(
 
     Parameters are positive, of either sign, or else not negative.
     """
-    rows = {key: np.atleast_1d(np.asarray(value, np.float64)) for key, value in parameters.items()}
+    rows = {key: np.atleast_1d(numbers(key, value)) for key, value in parameters.items()}
     sizes = {key: value.shape for key, value in rows.items() if value.shape != (1,)}
     if any(len(shape) != 1 for shape in sizes.values()) or len(set(sizes.values())) > 1 or (0,) in sizes.values():
         raise ValueError(f"the parameters of {name} must be numbers or flat arrays of one length, got shapes {sizes}.")
@@ -88,7 +90,8 @@ def equal(num_workers: int, time: float = 1.0) -> Fleet:
       >>> jasgd.fleet.equal(3, time=0.5).times
       array([0.5, 0.5, 0.5])
     """
-    return dataclasses.replace(fixed(np.full(_count(num_workers), time)), name=f"equal(time={time})")
+    require_count("num_workers", num_workers)
+    return dataclasses.replace(fixed(np.full(num_workers, numbers("time", time))), name=f"equal(time={time})")
 
 
 def power_law(num_workers: int, exponent: float) -> Fleet:
@@ -98,7 +101,10 @@ def power_law(num_workers: int, exponent: float) -> Fleet:
       >>> jasgd.fleet.power_law(3, exponent=2.0).times
       array([1., 4., 9.])
     """
-    times = np.arange(1, _count(num_workers) + 1, dtype=np.float64) ** exponent
+    require_count("num_workers", num_workers)
+    require_number("exponent", exponent)
+    with np.errstate(over="ignore"):
+        times = np.arange(1, num_workers + 1, dtype=np.float64) ** exponent
     return dataclasses.replace(fixed(times), name=f"power_law(exponent={exponent})")
 
 
@@ -109,10 +115,11 @@ def two_speed(num_workers: int, *, slow: int, slowdown: float, time: float = 1.0
       >>> jasgd.fleet.two_speed(4, slow=1, slowdown=6.0, time=10.0).times
       array([10., 10., 10., 60.])
     """
-    if not 0 <= slow <= _count(num_workers):
-        raise ValueError(f"`slow` must count some of the {num_workers} workers, got {slow}.")
-    times = np.full(num_workers, float(time))
-    times[num_workers - slow :] *= slowdown
+    require_count("num_workers", num_workers)
+    if isinstance(slow, bool) or not isinstance(slow, int | np.integer) or not 0 <= slow <= num_workers:
+        raise ValueError(f"`slow` must count some of the {num_workers} workers, got {said(slow)}.")
+    times = np.full(num_workers, numbers("time", time))
+    times[num_workers - slow :] *= numbers("slowdown", slowdown)
     return dataclasses.replace(fixed(times), name=f"two_speed(slow={slow}, slowdown={slowdown})")
 
 
@@ -165,7 +172,7 @@ def uniform(low: ArrayLike, high: ArrayLike) -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.uniform(np.ones(5), 2.0)
     """
-    _require((np.asarray(low) >= 0) & (np.asarray(high) >= low), "`low` and `high` must satisfy 0 <= low <= high")
+    _require((numbers("low", low) >= 0) & (numbers("high", high) >= low), "`low` and `high` must satisfy 0 <= low <= high")
     return _drawn("uniform", lambda rng, n, low, high: rng.uniform(low, high, n), low=low, high=high)
 
 
@@ -198,7 +205,7 @@ def truncated_normal(means: ArrayLike, scale: ArrayLike, minimum: ArrayLike = 0.
                 values[j] = rng.normal(means, scale)
         return values
 
-    _require(np.asarray(means) > np.asarray(minimum), "`means` must exceed `minimum`")
+    _require(numbers("means", means) > numbers("minimum", minimum), "`means` must exceed `minimum`")
     return _drawn("truncated_normal", sample, means=means, scale=scale, minimum=minimum, positive=("means",))
 
 
@@ -226,7 +233,7 @@ def stragglers(times: ArrayLike, slowdown: ArrayLike, probability: ArrayLike) ->
     def sample(rng: np.random.Generator, n: int, times: float, slowdown: float, probability: float) -> np.ndarray:
         return times * np.where(rng.random(n) < probability, slowdown, 1.0)
 
-    _require(np.asarray(probability) <= 1, "`probability` must not exceed 1")
+    _require(numbers("probability", probability) <= 1, "`probability` must not exceed 1")
     both = ("times", "slowdown")
     return _drawn("stragglers", sample, times=times, slowdown=slowdown, probability=probability, positive=both)
 
@@ -237,7 +244,9 @@ def drawn(num_workers: int, draw: Draw, *, name: str = "drawn") -> Fleet:
     Example:
       >>> fleet = jasgd.fleet.drawn(10, lambda rng, worker, jobs: 1.0 + worker * rng.random(len(jobs)))
     """
-    return Fleet(num_workers=_count(num_workers), draw=draw, name=name)
+    require_count("num_workers", num_workers)
+    require_function("draw", draw, "rng", "worker", "jobs")
+    return Fleet(num_workers=int(num_workers), draw=draw, name=name)
 
 
 def from_trace(path: str | os.PathLike[str]) -> Fleet:
@@ -274,9 +283,3 @@ def from_trace(path: str | os.PathLike[str]) -> Fleet:
         return np.take(measured[worker], jobs, mode="wrap")
 
     return Fleet(num_workers=len(rows), draw=draw, name=f"from_trace({os.path.basename(path)})")
-
-
-def _count(num_workers: int) -> int:
-    if isinstance(num_workers, bool) or not isinstance(num_workers, int | np.integer) or num_workers < 1:
-        raise ValueError(f"`num_workers` must be a positive whole number, got {num_workers!r}.")
-    return int(num_workers)

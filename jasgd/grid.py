@@ -1,7 +1,6 @@
 """Points of a grid, and which of their numbers a problem, a rule or a schedule is made with."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import itertools
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jasgd._checks import or_rather, said
 from jasgd.traffic import UNITS
 
 Value = float | int | bool | str
@@ -102,6 +102,9 @@ def make(maker: Any, point: Point, **others: Any) -> Any:
     if not callable(maker):
         return maker
     asked = names_asked_for(maker)
+    for name, parameter in inspect.signature(maker).parameters.items():
+        if name in asked and parameter.default is inspect.Parameter.empty and name not in {**point, **others}:
+            raise ValueError(f"{said(maker)} needs `{name}`: give it values in the `grid`, or call the function yourself.")
     return maker(**{name: value for name, value in {**point, **others}.items() if name in asked})
 
 
@@ -111,11 +114,8 @@ def require_used(grid: Grid, makers: Mapping[str, Callable[..., Any] | Any]) -> 
     names = sorted(frozenset().union(*known.values()))
     for name in grid.coords:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            functions = ", ".join(f"`{n}` takes {', '.join(sorted(asked))}" for n, asked in known.items())
-            takers = functions or "Give `rule` as a function of it, such as optax.sgd."
-            raise ValueError(f"no function takes {name!r} of the grid{hint} {takers}")
+            takers = or_rather(name, names) if names else "give `rule` as a function of it, such as optax.sgd."
+            raise ValueError(f"no function takes {name!r} of the grid; {takers}")
 
 
 def seeds_of(seeds: int | Sequence[int]) -> list[int]:

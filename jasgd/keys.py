@@ -1,7 +1,19 @@
 """Where all randomness comes from: one key, split once, and from it one key per job."""
 
+from typing import Any
+
 import jax
 from jax.typing import ArrayLike
+
+from jasgd._checks import said
+
+
+def require_key(key: Any) -> None:
+    """One new-style key."""
+    is_key = isinstance(key, jax.Array) and jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if not is_key or key.shape:
+        several = "; for several runs give jasgd.sweep one key and `seeds`" if is_key else ""
+        raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {said(key)}{several}.")
 
 
 def split_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -13,6 +25,7 @@ def split_key(key: jax.Array) -> tuple[jax.Array, jax.Array]:
       >>> params = problem.init(init_key)
       >>> batch = problem.sample(jasgd.job_key(jobs_key, worker=2, job=7), 2)
     """
+    require_key(key)
     init_key, jobs_key = jax.random.split(key)
     return init_key, jobs_key
 

@@ -38,6 +38,11 @@ class Plan:
       version_slot: (updates + 1,) int32, where each version lies while it is kept.
       record_versions: (R,) versions whose parameters are wanted.
       record_slots: (R,) int32, where they lie at the end of the chunk that makes them.
+
+    Example:
+      >>> compiled = jasgd.plan.plan(jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 4), lanes=2)
+      >>> compiled.step, compiled.lane
+      (array([0, 0, 1, 1], dtype=int32), array([0, 1, 0, 1], dtype=int32))
     """
 
     schedule: Schedule

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd._checks import numbers
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Power:
@@ -47,7 +49,7 @@ def power(times: ArrayLike, values: ArrayLike) -> Power:
       >>> power([0.0, 10.0], [1.0, 0.5]).finish(8.0, 3.0)
       12.0
     """
-    t, v = np.asarray(times, np.float64), np.asarray(values, np.float64)
+    t, v = numbers("times", times), numbers("values", values)
     if t.ndim != 1 or t.shape != v.shape or len(t) == 0 or t[0] != 0.0 or not np.all(np.diff(t) > 0):
         raise ValueError(f"`times` must be increasing, start at 0 and match `values`, got {t!r} and {v!r}.")
     if not np.all(np.isfinite(v) & (v >= 0)):

@@ -23,7 +23,7 @@ _READ = 2**32 - 2  # folded into a job's key
 class Updates:
     r"""A read sees each update that was made since it began with some probability, independently.
 
-    .. math:: \hat x = x_r + \sum_{j=r}^{k-1} s_j (x_{j+1} - x_j), \qquad s_j \in \{0, 1\},
+    .. math:: \hat x = x_r + \sum_{j=r}^{k-1} s_j (x_{j+1} - x_j), \qquad s_j \in \lbrace 0, 1\rbrace,
 
     where r is the version that the schedule names and k the one just before the gradient is used. With probability 0 this is
     the consistent read of version r, with 1 the current version.
@@ -63,7 +63,7 @@ class Updates:
 class Coordinates:
     r"""A read sees every coordinate as it was at a time of its own.
 
-    .. math:: \hat x_i = (x_{r + b_i})_i, \qquad b_i \text{ uniform on } \{0, \dots, \min(h, k - r)\},
+    .. math:: \hat x_i = (x_{r + b_i})_i, \qquad b_i \text{ uniform on } \lbrace 0, \dots, \min(h, k - r)\rbrace,
 
     where r is the version that the schedule names and k the one just before the gradient is used.
 

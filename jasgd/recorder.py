@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from jasgd import engine, ring
+from jasgd.history import History
 from jasgd.plan import Plan
 from jasgd.program import Program
 
@@ -24,8 +25,14 @@ class Recorder:
         self.broken: tuple[int, int] | None = None
 
     def start(self, state: engine.State) -> None:
-        """Record version 0."""
+        """Record version 0, where the loss must be a number."""
         self.record(-1, state)
+        records, _ = self.pending[0][2]
+        if np.isnan(records[0]["loss"][0]):
+            raise ValueError(
+                "the loss of `problem.metrics` is NaN at the starting point: look for NaN in the data, and for logarithms "
+                "and roots of negative numbers."
+            )
 
     def record(self, chunk: int, state: engine.State) -> bool:
         """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
@@ -35,7 +42,7 @@ class Recorder:
             slots = np.zeros(self.plan.records_per_chunk, np.int32)
             slots[: len(wanted)] = self.plan.record_slots[wanted]
             answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
-        self.pending.append((chunk, wanted, (answer, _all_finite(state.params))))
+        self.pending.append((chunk, wanted, (answer, all_finite(state.params))))
         if len(self.pending) > 1:
             self._take()
         return self.broken is None
@@ -77,7 +84,7 @@ class Recorder:
         """The history of the wanted versions, whether the run diverged, and how it ended."""
         versions = versions[versions <= self.versions[-1]]
         version_time = self.plan.schedule.version_time
-        history = {"version": versions, "time": version_time[versions] if times is None else times[: len(versions)]}
+        history = History(version=versions, time=version_time[versions] if times is None else times[: len(versions)])
         row = np.searchsorted(self.versions, versions)
         history |= {name: np.array([r[name] for r in self.rows])[row] for name in self.rows[0]}
         if self.broken is None:
@@ -85,7 +92,8 @@ class Recorder:
         low, high = self.broken
         message = (
             f"diverged: the parameters are finite at version {low} and not at version {high} "
-            f"(simulated time {version_time[high]:.6g}); try a smaller step size."
+            f"(simulated time {version_time[high]:.6g}); try a smaller step size"
+            f"{', and look for NaN in the first gradients' if low == 0 else ''}."
         )
         return history, True, message
 
@@ -107,4 +115,4 @@ def _finite(tree: Any) -> jax.Array:
 
 
 _evaluate = jax.jit(measured, static_argnames="metrics")
-_all_finite = jax.jit(_finite)
+all_finite = jax.jit(_finite)

@@ -29,6 +29,12 @@ class Reference:
       params: the last point.
       points: all versions, from version 0 on.
       rows: (worker, job, read, start, time) of every gradient that was used.
+
+    Example:
+      >>> problem, fleet = jasgd.problems.quadratic(dim=5), jasgd.fleet.equal(2)
+      >>> found = jasgd.reference.asynchronous(problem, optax.sgd(0.1), fleet, 2, key=jax.random.key(0))
+      >>> len(found.points)
+      3
     """
 
     params: optax.Params

@@ -7,16 +7,19 @@ it shows, how long it takes and how faithful it is; for each a module ``figureN`
 
 import ast
 import dataclasses
+import difflib
 import importlib
-import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from jasgd.checkout import checkout, use_checkout
 from jasgd.fingerprint import fingerprint
 from jasgd.hosts import use_all_cores
+from jasgd.output import listed, show, to_go_on
 from jasgd.results import labels, save_dataset
 
 if TYPE_CHECKING:
@@ -25,7 +28,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReproduceCommand:
-    """Compute, store and draw the figures of a paper, and check its claims; what is stored already is only drawn again."""
+    """Compute, store and draw the figures of a paper, and check its claims.
+
+    What is stored already is only drawn again. The experiments live in a checkout of jasgd.
+
+    Examples:
+      jasgd reproduce --list
+      jasgd reproduce mishchenko2022 --figure 2 --quick
+      jasgd reproduce mishchenko2022
+      jasgd reproduce --claims --json
+    """
 
     paper: Annotated[str | None, tyro.conf.Positional] = None
     """A folder of experiments, e.g. mishchenko2022; --list says which there are."""
@@ -33,8 +45,8 @@ class ReproduceCommand:
     """Only this figure."""
     quick: bool = False
     """Small versions, to see whether it works."""
-    data: str | None = None
-    """Real data instead of the bundled digits, for figures that classify: mnist, fashion_mnist or cifar10."""
+    data: Literal["mnist", "fashion_mnist", "cifar10"] | None = None
+    """Real data instead of the bundled digits, for figures that classify."""
     data_dir: Path | None = None
     """Folder with the standard files of --data."""
     out: Path = Path("jasgd-results/reproduce")
@@ -43,44 +55,76 @@ class ReproduceCommand:
     """Say what there is."""
     claims: bool = False
     """Print the table of all claims about what has been computed, and compute nothing."""
+    json: bool = False
+    """Print one JSON document instead of tables."""
+
+
+def reproduce_command(command: ReproduceCommand) -> None:
+    """Run the command in the checkout that there is.
+
+    Example:
+      >>> reproduce_command(ReproduceCommand(list=True))  # doctest: +ELLIPSIS
+      ata2025  ...
+    """
+    try:
+        reproduce(command, checkout())
+    except KeyboardInterrupt as stop:
+        stop.add_note(to_go_on(f"finished figures, and the sweeps of unfinished ones, are kept in {command.out}"))
+        raise
 
 
 def reproduce(command: ReproduceCommand, root: Path | None) -> None:
     """Run the command in a checkout.
 
     Example:
-      >>> from jasgd.cli import checkout
       >>> reproduce(ReproduceCommand(list=True), checkout())  # doctest: +ELLIPSIS
       ata2025  ...
     """
-    if root is None:
-        raise ValueError("the experiments live in a checkout of jasgd; run this command in one.")
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    papers = _papers(root)
+    papers = _papers(use_checkout(root, "the experiments"))
     if command.list:
-        for name, (title, figures) in papers.items():
-            print(f"{name}  {title}")
-            for number, (shows, takes, faithful) in figures.items():
-                print(f"    --figure {number}  {shows}; {takes}; {faithful}")
+        show(_list(papers), {"papers": papers}, as_json=command.json)
         return
     if command.paper is None and not command.claims:
         raise ValueError(f"say which paper: {', '.join(papers)}; `jasgd reproduce --list` says more.")
     if command.paper is not None and command.paper not in papers:
-        raise ValueError(f"there is no experiment {command.paper!r}; there are {', '.join(papers)}.")
+        near = difflib.get_close_matches(command.paper, papers, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(papers)}."
+        raise ValueError(f"there is no experiment {command.paper!r}; {hint}")
     use_all_cores()
-    shown = 0
+    shown = []
     for name in papers if command.paper is None else [command.paper]:
-        numbers = papers[name][1]
+        numbers = papers[name]["figures"]
         if command.figure is not None and command.figure not in numbers:
             raise ValueError(f"{name} has the figures {', '.join(map(str, numbers))}, got {command.figure}.")
         for number in numbers if command.figure is None else [command.figure]:
-            shown += _figure(name, number, command)
-    if not shown:
+            figure = _figure(name, number, command)
+            if figure is not None:
+                shown.append(figure)
+                if not command.json:
+                    print(_page(figure, command.claims), flush=True)
+    if command.json:
+        show("", {"figures": shown}, as_json=True)
+    elif not shown:
         print(f"nothing has been computed in {command.out}; run the command without `--claims` first.")
 
 
-def _papers(root: Path) -> dict[str, tuple[str, dict[int, tuple[str, str, str]]]]:
+def _list(papers: Mapping[str, Any]) -> str:
+    lines = []
+    for name, paper in papers.items():
+        lines.append(f"{name}  {paper['title']}")
+        for number, figure in paper["figures"].items():
+            lines.append(f"    --figure {number}  {figure['shows']}; {figure['takes']}; {figure['faithful']}")
+    return "\n".join(lines)
+
+
+def _page(figure: Mapping[str, Any], claims_alone: bool) -> str:
+    """Where a figure is, or only which, and its claims."""
+    files = {**figure["files"], "result": f"{figure['files']['result']} ({figure['cost']})"}
+    head = f"{figure['paper']}, figure {figure['figure']}" if claims_alone else listed(**files)
+    return f"{head}\n\n{importlib.import_module('experiments.claims').table(figure['claims'])}\n"
+
+
+def _papers(root: Path) -> dict[str, dict[str, Any]]:
     """Title and figures of every folder that has figures."""
     found = {}
     for path in sorted((root / "experiments").glob("*/__init__.py")):
@@ -88,35 +132,44 @@ def _papers(root: Path) -> dict[str, tuple[str, dict[int, tuple[str, str, str]]]
         for node in tree.body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "FIGURES":
                 title = (ast.get_docstring(tree) or "").splitlines()[0]
-                found[path.parent.name] = (title, ast.literal_eval(node.value))
+                figures = {
+                    number: dict(zip(("shows", "takes", "faithful"), about, strict=True))
+                    for number, about in ast.literal_eval(node.value).items()
+                }
+                found[path.parent.name] = {"title": title, "figures": figures}
     return found
 
 
-def _figure(paper: str, number: int, command: ReproduceCommand) -> bool:
-    """Compute, draw and check one figure; whether there was something to show."""
+def _figure(paper: str, number: int, command: ReproduceCommand) -> dict[str, Any] | None:
+    """Compute, draw and check one figure; None if there is nothing to show."""
     module = importlib.import_module(f"experiments.{paper}.figure{number}")
     config = _with_data(module.Config().quick() if command.quick else module.Config(), paper, number, command)
     folder = command.out / "-".join(filter(None, (paper, "quick" if command.quick else None, command.data)))
     stored = folder / f"figure{number}.nc"
     found = _stored(stored, config)
     if found is None and command.claims:
-        return False
+        return None
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         found = module.compute(config, folder / f"figure{number}-{fingerprint(repr(config))[:8]}")
         spent = time.perf_counter() - began
-        found = found.assign_attrs(config=repr(config), seconds=f"{spent:.1f}")
+        found = found.assign_attrs(paper=paper, figure=str(number), config=repr(config), seconds=f"{spent:.1f}")
         save_dataset(found, stored)
+    picture = folder / f"figure{number}.png"
     if not command.claims:
-        picture = folder / f"figure{number}.png"
         module.draw(found, picture)
-        print(f"result   {stored} ({how_long(found)})\npicture  {picture}\n")
-    else:
-        print(f"{paper}, figure {number}\n")
     check = getattr(importlib.import_module(f"experiments.{paper}.claims"), f"figure{number}")
-    print(importlib.import_module("experiments.claims").table(check(found)), end="\n\n", flush=True)
-    return True
+    return {
+        "paper": paper,
+        "figure": number,
+        "claims": check(found),
+        "cost": how_long(found),
+        "gradients": int(found.attrs["gradients"]),
+        "seconds": float(found.attrs["seconds"]),
+        "device": found.attrs["device"],
+        "files": {"result": stored, **({"picture": picture} if picture.exists() else {})},
+    }
 
 
 def how_long(found: "xarray.Dataset") -> str:

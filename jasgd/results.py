@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jasgd._checks import require_type
 from jasgd.traffic import UNITS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def provenance(**configuration: Any) -> dict[str, str]:
       '0.1'
     """
     import flax
-    import jaxlib
+    import jaxlib.version
     import optax
 
     import jasgd
@@ -40,7 +41,7 @@ def provenance(**configuration: Any) -> dict[str, str]:
         },
         "jasgd": jasgd.__version__,
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "optax": optax.__version__,
         "flax": flax.__version__,
         "numpy": np.__version__,
@@ -144,6 +145,7 @@ def best(
       >>> float(jasgd.results.best(result, over="learning_rate")["learning_rate"])
       0.1
     """
+    require_type("dataset", dataset, labels().Dataset, "the dataset of jasgd.sweep")
     dims = [over] if isinstance(over, str) else list(over)
     along = "version" if "version" in dataset.dims else "time"
     choices = [str(name) for name in dataset.dims if name != along]
@@ -199,9 +201,8 @@ def band(values: "xarray.DataArray", *, over: str = "seed", inner: float = 0.5) 
     # Not interpolated: the mean of a number and an infinite one says nothing.
     levels = {"low": (0.5 - inner / 2, "lower"), "median": (0.5, "lower"), "high": (0.5 + inner / 2, "higher")}
     filled = values.fillna(np.inf)
-    return xarray.Dataset(
-        {name: filled.quantile(q, over, method=method).drop_vars("quantile") for name, (q, method) in levels.items()}
-    )
+    shown = {name: filled.quantile(q, over, method=method, skipna=False) for name, (q, method) in levels.items()}
+    return xarray.Dataset({name: column.drop_vars("quantile") for name, column in shown.items()})
 
 
 @functools.cache

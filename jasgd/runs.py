@@ -12,6 +12,7 @@ import optax
 from jasgd import engine
 from jasgd.batches import Group, Prepared, Run
 from jasgd.grid import Grid, Point, make, names_asked_for
+from jasgd.inputs import check_metrics, check_records, check_simulation, seen_through, starting_point
 from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
 from jasgd.lanes import gradients_per_round
@@ -19,7 +20,7 @@ from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.records import record_points
 from jasgd.schedule import Schedule
-from jasgd.simulation import check_metrics, check_params, check_simulation, seen_through
+from jasgd.traced import require_workers
 from jasgd.traffic import same_traffic
 
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
@@ -38,6 +39,7 @@ def runs_of(
     times: Any,
 ) -> list[Run]:
     """All runs, point after point; whatever depends on fewer names than the grid has is made once for each combination."""
+    check_records(every, times)
     made: dict[Any, Any] = {}
 
     def once(name: str, maker: Any, create: Callable[[], Any], point: Point, *more: Any) -> Any:
@@ -70,6 +72,8 @@ def runs_of(
             )
             base = once("prepared", None, lambda: _prepared(mine, its_rule, params, key, varies), {}, id(mine))  # noqa: B023
             prepared = once("both", None, lambda: _with_rule(base, mine, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
+            last = int(its_schedule.worker.max())
+            once("workers", None, lambda: require_workers(prepared.program, last), {}, id(prepared), last)  # noqa: B023
             runs.append(
                 Run(index=len(runs), point=index, seed=seed, prepared=prepared, schedule=its_schedule, versions=versions)
             )
@@ -103,7 +107,7 @@ def require_alike(runs: Sequence[Run], grid: Grid) -> None:
 
 def _checked(problem: Any, rule: Any, schedule: Any, key: jax.Array, every: int | None, times: Any) -> np.ndarray:
     """The versions to record."""
-    check_simulation(problem, rule, schedule, key, every, times, None)
+    check_simulation(problem, rule, schedule, key)
     return np.unique(record_points(schedule, every, times)[0])
 
 
@@ -112,8 +116,7 @@ def _prepared(
 ) -> Prepared:
     init_key, jobs_key = split_key(key)
     start = problem.init if params is None else lambda _: jax.tree.map(jnp.asarray, params)
-    first = start(init_key)
-    check_params(first)
+    first = starting_point(problem, init_key, params)
     check_metrics(problem, first)
     program = engine.traced(problem, rule, first, jobs_key, lift_numbers=varies)
     init, init_numbers = trace(start, init_key, lift_numbers=varies)

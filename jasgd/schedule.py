@@ -8,16 +8,19 @@ delay 0. Papers that count from 1 (Mishchenko et al. 2022, Islamov et al. 2024) 
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jasgd import schedule_file
-from jasgd.ledger import Ledger
+from jasgd.ledger import DroppedJobs, Ledger
 from jasgd.summary import Summary, summarise
 from jasgd.traffic import Contents, Traffic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = {
     "worker": np.int32,
@@ -50,6 +53,7 @@ class Schedule:
       contents: what a job consists of, if not of one gradient, one message and one model.
       wire_seconds: (N,) float64, how long each worker's link is busy with a job; None: links take no time.
       lost: what the links carried in vain while each version was the newest, arrays (updates,); by default the ledger's.
+      dropped_jobs: the jobs behind the ledger's counts of dropped ones, for pictures; by default the ledger's.
     """
 
     worker: np.ndarray
@@ -69,10 +73,13 @@ class Schedule:
     contents: Contents | None = None
     wire_seconds: np.ndarray | None = None
     lost: Traffic | None = None
+    dropped_jobs: DroppedJobs | None = None
 
     def __post_init__(self) -> None:
         if self.lost is None and self.ledger is not None:
             object.__setattr__(self, "lost", self.ledger.lost)
+        if self.dropped_jobs is None and self.ledger is not None:
+            object.__setattr__(self, "dropped_jobs", self.ledger.dropped_jobs)
         for name, dtype in COLUMNS.items():
             column = np.asarray(getattr(self, name))
             if column.ndim != 1 or len(column) != len(np.asarray(self.worker)):
@@ -157,6 +164,7 @@ class Schedule:
                 )
         self._verify_conservation()
         self._verify_links()
+        self._verify_dropped()
         return self
 
     def _times_are_sane(self) -> np.ndarray:
@@ -194,6 +202,16 @@ class Schedule:
                 if column.shape != (length,) or not np.all(column >= 0):
                     raise ValueError(f"`{name}` must hold {length} numbers, none negative, got {column!r}.")
 
+    def _verify_dropped(self) -> None:
+        if self.dropped_jobs is None:
+            return
+        lengths = {len(column) for column in vars(self.dropped_jobs).values()}
+        workers = self.dropped_jobs.worker
+        if len(lengths) != 1 or np.any((workers < 0) | (workers >= self.num_workers)):
+            raise ValueError(
+                f"`dropped_jobs` needs columns of one length and workers from 0 to {self.num_workers - 1}, got {workers}."
+            )
+
     def _verify_conservation(self) -> None:
         """Sum of used and lost delays + ages of jobs in flight = updates x (other jobs in flight)."""
         if self.jobs_in_flight is None or self.ledger is None:
@@ -216,6 +234,21 @@ class Schedule:
           2.94
         """
         return summarise(self, bytes_per_snapshot=bytes_per_snapshot)
+
+    def plot(self, *, window: tuple[float, float] | None = None, workers: int | Sequence[int] | None = None) -> "Figure":
+        """Draw who computed what when, and what became of it: :func:`jasgd.pictures.timeline`.
+
+        Args:
+          window: begin and end; by default from the start for as long as the picture stays readable.
+          workers: how many, or which; by default 40, from the first to the last.
+
+        Example:
+          >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(4, exponent=1.0), 30)
+          >>> schedule.plot(window=(0, 8)).savefig(tmp_path / "timeline.png")
+        """
+        from jasgd.pictures.timeline import timeline
+
+        return timeline(self, window=window, workers=workers)
 
     def first_updates(self, updates: int) -> "Schedule":
         """The schedule up to a server version; what happened to work that left no row is no longer known.
@@ -244,7 +277,9 @@ class Schedule:
         columns = {name: getattr(self, name)[:rows] for name in COLUMNS}
         arguments = {**self.arguments, "cut_to_rows": rows}
         lost = None if self.lost is None else self.lost.first(int(np.count_nonzero(columns["apply"])))
-        return dataclasses.replace(self, **columns, arguments=arguments, ledger=None, jobs_in_flight=None, lost=lost)
+        dropped = None if self.dropped_jobs is None else self.dropped_jobs.until(float(self.time[rows - 1]) if rows else 0.0)
+        known = {**columns, "lost": lost, "dropped_jobs": dropped, "arguments": arguments}
+        return dataclasses.replace(self, **known, ledger=None, jobs_in_flight=None)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule to a compressed ``.npz`` file.
@@ -259,7 +294,13 @@ class Schedule:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Schedule":
-        """Read what :meth:`save` wrote, and verify it."""
+        """Read what :meth:`save` wrote, and verify it.
+
+        Example:
+          >>> jasgd.protocols.asynchronous(jasgd.fleet.equal(3), 10).save(tmp_path / "schedule.npz")
+          >>> len(jasgd.Schedule.load(tmp_path / "schedule.npz"))
+          10
+        """
         return schedule_file.read(cls, path)
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jasgd.ledger import Ledger
+from jasgd.ledger import DroppedJobs, Ledger
 from jasgd.traffic import Contents, Traffic
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SCHEMA = "jasgd schedule 1"
 _ABOUT = ("num_workers", "clock", "protocol", "arguments", "jobs_in_flight", "parallel")
 _COLUMNS = ("worker", "job", "read", "start", "time", "weight", "apply")
-_PARTS: dict[str, Any] = {"ledger": Ledger, "contents": Contents, "lost": Traffic}  # each of several arrays
+_PARTS: dict[str, Any] = {"ledger": Ledger, "contents": Contents, "lost": Traffic, "dropped_jobs": DroppedJobs}  # of arrays
 
 
 def write(schedule: "Schedule", path: str | os.PathLike[str]) -> None:
@@ -40,7 +40,7 @@ def read(kind: type["Schedule"], path: str | os.PathLike[str]) -> "Schedule":
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             stored = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise
+        raise FileNotFoundError(f"there is no schedule at {path}; schedule.save(path) writes one.") from None
     except Exception as error:  # a damaged archive may fail in any way
         raise ValueError(f"{path} cannot be read as a schedule: it is damaged or another kind of file.") from error
     if str(stored.get("schema")) != _SCHEMA:
@@ -54,7 +54,9 @@ def read(kind: type["Schedule"], path: str | os.PathLike[str]) -> "Schedule":
         parts = {name: _PARTS[name](**{f: stored[f"{name}_{f}"] for f in _fields(_PARTS[name])}) for name in has}
         if "ledger" in parts:
             ledger: Ledger = parts["ledger"]
-            parts["ledger"] = dataclasses.replace(ledger, lost_delay=int(ledger.lost_delay), lost=parts.get("lost"))
+            parts["ledger"] = dataclasses.replace(
+                ledger, lost_delay=int(ledger.lost_delay), lost=parts.get("lost"), dropped_jobs=parts.get("dropped_jobs")
+            )
         columns = {name: stored[name] for name in _COLUMNS}
         schedule = kind(**columns, **parts, **about, wire_seconds=stored.get("wire_seconds"))
     except (TypeError, ValueError, AttributeError) as error:
@@ -66,8 +68,8 @@ def read(kind: type["Schedule"], path: str | os.PathLike[str]) -> "Schedule":
 
 
 def _fields(kind: Any) -> list[str]:
-    """The arrays of a part; what a ledger's jobs had sent in vain is stored with the schedule."""
-    return [field.name for field in dataclasses.fields(kind) if field.name != "lost"]
+    """The arrays of a part; the parts of a ledger are stored with the schedule."""
+    return [field.name for field in dataclasses.fields(kind) if field.name not in _PARTS]
 
 
 def _plain(value: Any) -> Any:

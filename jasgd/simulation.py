@@ -3,20 +3,22 @@
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jasgd import chunks, engine, traffic
+from jasgd import chunks, engine, summary, traffic
+from jasgd._checks import require_type
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
 from jasgd.flat import flattened, launches_cost
-from jasgd.jobs import bytes_per_message, messages_per_job, require_same_jobs
+from jasgd.inputs import check_metrics, check_records, check_simulation, seen_through, starting_point
+from jasgd.interrupts import held_back
+from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
 from jasgd.lanes import choose_lanes
 from jasgd.layout import Layout
@@ -31,6 +33,7 @@ from jasgd.recorder import Recorder
 from jasgd.records import record_points, steps_per_chunk
 from jasgd.results import provenance, to_dataset
 from jasgd.schedule import Schedule
+from jasgd.traced import require_workers
 
 if TYPE_CHECKING:
     import xarray
@@ -55,7 +58,7 @@ class Run:
     """
 
     history: dict[str, np.ndarray]
-    params: optax.Params
+    params: Any  # any pytree
     rule_state: optax.OptState
     schedule: Schedule
     diverged: bool
@@ -66,7 +69,15 @@ class Run:
     provenance: dict[str, str]
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The history as a labelled xarray dataset with units and provenance."""
+        """The history as a labelled xarray dataset with units and provenance.
+
+        Example:
+          >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+          >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.power_law(4, exponent=1.0), updates=100)
+          >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, key=jax.random.key(0), every=50)
+          >>> run.to_dataset()["loss"].sizes["record"]
+          3
+        """
         return to_dataset(self.history, self.provenance, clock=self.schedule.clock)
 
 
@@ -102,7 +113,7 @@ def simulate(
       lanes: gradients computed together; by default chosen by the schedule and a short measurement. The result does
         not depend on it, beyond rounding.
       resume: a folder for checkpoints while the simulation runs; if it has some of this very simulation, continue there, bit
-        for bit. They are removed at the end.
+        for bit. Ctrl-C and SIGTERM save one at the end of the chunk. They are removed at the end.
       save_every: seconds of real time between checkpoints.
       layout: spread lanes, or parameters and snapshots, over several devices; by default all is on one.
       oracle: what workers compute; by default one stochastic gradient.
@@ -120,14 +131,15 @@ def simulate(
     """
     began = time.perf_counter()
     problem = seen_through(oracle, problem)
-    check_simulation(problem, rule, schedule, key, every, times, lanes)
-    if layout is not None and not isinstance(layout, Layout):
-        raise TypeError(f"`layout` must be a jasgd.Layout, got {layout!r}.")
+    check_simulation(problem, rule, schedule, key, lanes)
+    check_records(every, times)
+    if layout is not None:
+        require_type("layout", layout, Layout, "a jasgd.Layout")
     init_key, jobs_key = split_key(key)
-    params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
-    check_params(params)
+    params = starting_point(problem, init_key, params)
     check_metrics(problem, params)
     program = engine.traced(problem, rule, params, jobs_key)
+    require_workers(program, int(schedule.worker.max()))
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     metrics, metric_numbers = trace(problem.metrics, params)
@@ -163,15 +175,22 @@ def simulate(
     else:
         state, begin = unflat("state", state, saved[1]), saved[0]["next_chunk"]
         recorder.restore(saved[1])
-    with progress_bar(len(schedule), progress) as bar, checkpoints or nullcontext():
+    # Outermost, so that a checkpoint is written in full before a signal ends the process.
+    with (
+        held_back(checkpoints is not None) as held,
+        progress_bar(len(schedule), progress) as bar,
+        checkpoints or nullcontext(),
+    ):
         for chunk in range(begin, compiled.chunks):
             state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
-            if checkpoints is not None and checkpoints.due() and recorder.finish():
+            if checkpoints is not None and (held.waiting or checkpoints.due()) and recorder.finish():
                 settings = {"lanes": lanes, "chunk_steps": chunk_steps, "next_chunk": chunk + 1}
                 checkpoints.save(settings, {**flat("state", state), **recorder.arrays()})
+            if held.waiting:
+                raise KeyboardInterrupt
         else:
             recorder.finish()
         if checkpoints is not None:
@@ -186,6 +205,7 @@ def simulate(
         model_bytes=engine.tree_bytes(params),
     )
     jax.block_until_ready(ended)
+    spent = time.perf_counter() - began
     return Run(
         history=history,
         params=ended[0],
@@ -195,82 +215,17 @@ def simulate(
         message=message,
         lanes=lanes,
         steps=compiled.steps,
-        seconds=time.perf_counter() - began,
+        seconds=spent,
         provenance=provenance(
             problem=problem.name,
             schedule=schedule.protocol,
             schedule_arguments=dict(schedule.arguments),
+            schedules=[summary.described(schedule)],
             clock=schedule.clock,
             key=jax.random.key_data(key).tolist(),
             lanes=lanes,
             every=every,
             times=None if record_times is None else record_times.tolist(),
+            seconds=f"{spent:.1f}",
         ),
     )
-
-
-def seen_through(oracle: Any, problem: Any) -> Any:
-    """The problem as workers see it."""
-    if oracle is None or not isinstance(problem, Problem):
-        return problem
-    if not isinstance(oracle, Oracle):
-        raise TypeError(f"`oracle` must be a jasgd.oracles.Oracle, e.g. jasgd.oracles.gradient(), got {oracle!r}.")
-    return oracle.of(problem)
-
-
-def check_simulation(
-    problem: Problem,
-    rule: optax.GradientTransformation,
-    schedule: Schedule,
-    key: jax.Array,
-    every: int | None,
-    times: Any,
-    lanes: int | None,
-) -> None:
-    """Refuse what cannot be simulated, in one sentence."""
-    if not isinstance(problem, Problem):
-        raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
-    if not isinstance(rule, optax.GradientTransformation):
-        raise TypeError(f"`rule` must be an Optax transformation such as optax.sgd(0.1), got {rule!r}.")
-    if not isinstance(schedule, Schedule):
-        raise TypeError(f"`schedule` must be a jasgd.Schedule, e.g. of jasgd.protocols.asynchronous; got {schedule!r}.")
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {key!r}.")
-    if not len(schedule):
-        raise ValueError("the schedule is empty: it must end with a server step.")
-    schedule.verify()
-    if problem.num_workers is not None and schedule.num_workers > problem.num_workers:
-        raise ValueError(
-            f"the schedule has {schedule.num_workers} workers but the problem has data for {problem.num_workers}; "
-            "make the problem with as many shards as workers."
-        )
-    require_same_jobs(problem, schedule)
-    if every is not None and times is not None:
-        raise ValueError("give either `every` or `times`, not both.")
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1):
-        raise ValueError(f"`every` must be a positive whole number of server versions, got {every!r}.")
-    if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1):
-        raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
-
-
-def check_params(params: optax.Params) -> None:
-    """Parameters must be finite real numbers."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = f"params{jax.tree_util.keystr(path)}"
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"parameters must be real numbers of floating point, but {name} is {leaf.dtype}.")
-        if not bool(jnp.isfinite(leaf).all()):
-            raise ValueError(f"parameters must be finite at the start, but {name} is not.")
-
-
-def check_metrics(problem: Problem, params: optax.Params) -> None:
-    """Metrics must be scalars, the loss and the gradient norm among them."""
-    metrics = jax.eval_shape(problem.metrics, params)
-    if not isinstance(metrics, Mapping) or not {"loss", "grad_norm"} <= set(metrics):
-        raise ValueError(f"`problem.metrics` must return a dict with at least `loss` and `grad_norm`, got {metrics}.")
-    for name, value in metrics.items():
-        taken = ("version", "time", *traffic.UNITS)
-        if name in taken or getattr(value, "shape", None) != ():
-            raise ValueError(
-                f"`problem.metrics` must return scalars, none called {' or '.join(map(repr, taken))}; got {name}: {value}."
-            )

@@ -1,12 +1,14 @@
 """What a schedule looks like in numbers."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from jasgd.schedule import Schedule
+
+DELAY_QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ def summarise(schedule: "Schedule", *, bytes_per_snapshot: int | None) -> Summar
         seconds=seconds,
         mean_delay=float(schedule.delay.mean()),
         max_delay=int(schedule.delay.max()),
-        delay_quantiles=tuple(np.quantile(schedule.delay, [0.1, 0.5, 0.9, 0.99]).tolist()),
+        delay_quantiles=tuple(np.quantile(schedule.delay, DELAY_QUANTILES).tolist()),
         updates_per_worker=(int(per_worker.min()), float(np.median(per_worker)), int(per_worker.max())),
         concurrency=float(schedule.duration.sum() / seconds) if seconds else 0.0,
         used_seconds=float(schedule.duration.sum()),
@@ -103,6 +105,25 @@ def summarise(schedule: "Schedule", *, bytes_per_snapshot: int | None) -> Summar
         slots=slots,
         bytes=None if bytes_per_snapshot is None else slots * bytes_per_snapshot,
     )
+
+
+def described(schedule: "Schedule") -> dict[str, Any]:
+    """Where a schedule comes from, how stale its gradients are, and how many make a step, as it is stored with results.
+
+    Example:
+      >>> found = described(jasgd.protocols.asynchronous(jasgd.fleet.equal(4), 100))
+      >>> found["delay"], found["deliveries_per_update"]
+      ({'mean': 2.94, 'quantiles': [3.0, 3.0, 3.0, 3.0], 'max': 3}, 1)
+    """
+    delay = schedule.delay
+    quantiles = np.quantile(delay, DELAY_QUANTILES).tolist()
+    gathered = np.diff(np.flatnonzero(schedule.apply), prepend=-1)
+    return {
+        "protocol": schedule.protocol,
+        **schedule.arguments,
+        "delay": {"mean": float(delay.mean()), "quantiles": quantiles, "max": int(delay.max())},
+        "deliveries_per_update": int(gathered[0]) if np.all(gathered == gathered[0]) else None,
+    }
 
 
 def critical_path(schedule: "Schedule") -> int:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-import shlex
+import signal
 import socket
 import sys
 import threading
@@ -17,6 +17,8 @@ import jax
 import numpy as np
 
 from jasgd.hosts import from_first, use_all_cores
+from jasgd.interrupts import Terminated
+from jasgd.output import listed, show, to_go_on
 from jasgd.peers import Peers
 from jasgd.progress import progress_bar
 from jasgd.results import band, best, final, save_datasets
@@ -32,7 +34,15 @@ _ENDING = threading.Lock()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepCommand:
-    """Simulate the grids and seeds of a configuration. What is finished is kept: the same command goes on after a stop."""
+    """Simulate the grids and seeds of a configuration, into one labelled file.
+
+    What is finished is kept, and of the rest a checkpoint: the same command goes on after Ctrl-C, a kill or a crash.
+
+    Examples:
+      jasgd sweep experiments/sweep_example/three_methods.toml
+      jasgd sweep experiments/sweep_example/different_data.py --out here --devices 1 --json
+      jasgd sweep study.toml --coordinator 10.0.0.1:5000 --processes 2 --process 0
+    """
 
     config: Path
     """A .toml file, or a .py file with a function sweeps() that returns {label: arguments of jasgd.sweep}."""
@@ -52,6 +62,8 @@ class SweepCommand:
     """Several processes, which find each other by the variables of the cluster (Slurm, MPI and others)."""
     progress: bool = True
     """Show a progress bar."""
+    json: bool = False
+    """Print one JSON document instead of a table."""
 
 
 def sweep_command(command: SweepCommand) -> int:
@@ -77,13 +89,13 @@ def sweep_command(command: SweepCommand) -> int:
       0
     """
     _check(command)
-    kept = f"what is finished is kept in {_folder(command)}. To go on: {shlex.join(['jasgd', *sys.argv[1:]])}"
+    kept = to_go_on(f"what is finished is kept in {_folder(command)}")
     peers = Peers(lambda why: _end(f"{why}, so this one ends too; {kept}", 1, peers, why))
     try:
         _connect(command, peers)
         _run(command)
-    except KeyboardInterrupt:
-        return _end(f"interrupted; {kept}", 130, peers)
+    except KeyboardInterrupt as stop:
+        return _end(f"interrupted; {kept}", 143 if isinstance(stop, Terminated) else 130, peers)
     except (ValueError, RuntimeError, MemoryError, OSError, ImportError) as error:
         if not jax.distributed.is_initialized():
             raise
@@ -127,6 +139,7 @@ def _connect(command: SweepCommand, peers: Peers) -> None:
     # Without these a process whose peer dies aborts with a page of C++, and one that gets SIGTERM does not end.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a process that waits for others runs no Python
     # Gloo prints to stdout; only the table belongs there.
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -169,7 +182,9 @@ def _run(command: SweepCommand) -> None:
     if first:
         path = folder / "results.nc"
         save_datasets(found, path, {"configuration": text})
-        print(f"{_table(found)}\n\nresult   {path}\nto open  xarray.open_datatree({str(path)!r})", flush=True)
+        files = listed(result=path, to_open=f"xarray.open_datatree({str(path)!r})")
+        summary = _summary(found)
+        show(f"{_table(summary)}\n\n{files}", {"sweeps": summary, "files": {"result": path}}, as_json=command.json)
     from_first(None)  # nobody ends before the result is written
 
 
@@ -188,21 +203,33 @@ def _folder(command: SweepCommand) -> Path:
     return Path("jasgd-results") / command.config.stem if command.out is None else command.out
 
 
-def _table(found: Mapping[str, "xarray.Dataset"]) -> str:
-    rows = [("", "runs", "diverged", "best", "final loss (median, interquartile band)")]
+def _summary(found: Mapping[str, "xarray.Dataset"]) -> dict[str, dict[str, Any]]:
+    """Of every sweep: runs, how many diverged, the best point and its last losses; no point if most runs diverge at all."""
+    sweeps = {}
     for label, dataset in found.items():
         dims = [str(dim) for dim in dataset["diverged"].dims if dim != "seed"]
         chosen = best(dataset, over=dims) if dims else dataset
         losses = band(final(chosen))
         names = [str(name) for name, c in dataset.coords.items() if set(c.dims) & set(dims) and set(c.dims) <= set(dims)]
-        point = ", ".join(f"{name}={_short(chosen[name].item())}" for name in names) or "-"
-        low, median, high = (float(losses[name]) for name in ("low", "median", "high"))
-        if median < np.inf:
-            shown = f"{median:.4g} ({low:.4g} to {high:.4g})"
-        else:
-            point, shown = "-", "most runs diverge at every point"
+        loss = {name: float(losses[name]) for name in ("median", "low", "high")}
         diverged = dataset["diverged"]
-        rows.append((label, str(diverged.size), str(int(diverged.sum())), point, shown))
+        sweeps[label] = {
+            "runs": diverged.size,
+            "diverged": int(diverged.sum()),
+            "best": {name: chosen[name].item() for name in names} if loss["median"] < np.inf else None,
+            "final_loss": loss,
+        }
+    return sweeps
+
+
+def _table(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [("", "runs", "diverged", "best", "final loss (median, interquartile band)")]
+    for label, sweep in summary.items():
+        point, shown = "-", "most runs diverge at every point"
+        if sweep["best"] is not None:
+            point = ", ".join(f"{name}={_short(value)}" for name, value in sweep["best"].items()) or "-"
+            shown = "{median:.4g} ({low:.4g} to {high:.4g})".format(**sweep["final_loss"])
+        rows.append((label, str(sweep["runs"]), str(sweep["diverged"]), point, shown))
     a, b, c, d, _ = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(f"{row[0]:<{a}}  {row[1]:>{b}}  {row[2]:>{c}}  {row[3]:<{d}}  {row[4]}" for row in rows)
 

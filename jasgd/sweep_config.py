@@ -5,7 +5,6 @@ A name of a grid goes to the one function that takes it and has no value for it 
 """
 
 import dataclasses
-import difflib
 import importlib.util
 import inspect
 import sys
@@ -19,6 +18,7 @@ import jax
 import optax
 
 from jasgd import fleet, methods, problems, protocols, rules
+from jasgd._checks import or_rather
 from jasgd.grid import grid_of
 from jasgd.sweeps import sweep
 from jasgd.traffic import same_traffic
@@ -307,9 +307,7 @@ def require_known(names: Iterable[Any], known: Iterable[str], sentence: str) -> 
     known = list(known)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            others = f"it is one of {', '.join(known)}" if len(known) <= 12 else "see its documentation"
-            raise ValueError(f"{sentence} {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"{others}."))
+            raise ValueError(f"{sentence} {name!r}; {or_rather(name, known)}")
 
 
 def _check_labels(labels: list[Any]) -> None:

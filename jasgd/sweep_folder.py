@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from jasgd.checkpoints import made_folder
 from jasgd.labelled import Found
 
 
@@ -26,7 +27,7 @@ class SweepFolder:
     """One process at a time may use a folder; another one is refused with a sentence."""
 
     def __init__(self, folder: str | os.PathLike[str], description: Mapping[str, Any]) -> None:
-        self.folder = Path(folder)
+        self.folder = made_folder("resume", folder)
         self._done = self.folder / "done"
         self._done.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(self.folder)

@@ -7,6 +7,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import optax
 from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
 from jasgd.grid import Grid, Point, Value, grid_of, require_used, seeds_of
+from jasgd.interrupts import Held, held_back
 from jasgd.labelled import Found, sweep_dataset
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
@@ -25,6 +27,7 @@ from jasgd.results import labels, provenance
 from jasgd.runs import groups_of, require_alike, runs_of
 from jasgd.schedule import Schedule
 from jasgd.store import Store
+from jasgd.summary import described
 from jasgd.widths import choose_width
 
 if TYPE_CHECKING:
@@ -69,7 +72,8 @@ def sweep(
       runs_at_once: runs that one device computes together; by default as many as fit, on a CPU the fastest number of a short
         measurement.
       resume: a folder in which finished runs and checkpoints of those under way are kept. What it has of this sweep already
-        is not computed again, so a sweep that was killed goes on, and a larger grid reuses the smaller one.
+        is not computed again, so a sweep that was killed goes on, and a larger grid reuses the smaller one. Ctrl-C and
+        SIGTERM save what there is at the end of the chunk.
       save_every: seconds of real time between checkpoints.
       oracle: what workers compute, or a function that makes it; by default one stochastic gradient.
       progress: show a progress bar, with a label if it is a string.
@@ -135,22 +139,24 @@ class PlannedSweep:
 
     def compute(self, bar: Any) -> "xarray.Dataset":
         """What :func:`sweep` returns."""
-        store = None
+        began, store = time.perf_counter(), None
         if self.resume is not None and jax.process_index() == 0:
             store = Store(self.resume, self.runs, self.description, self.key, every=self.save_every)
-        try:
-            found, said = _compute(self.runs, self.key, self.devices, self.runs_at_once, store, bar)
-        finally:
-            if store is not None:
-                store.close()
+        with held_back(store is not None and jax.process_count() == 1) as held:
+            try:
+                found, said = _compute(self.runs, self.key, self.devices, self.runs_at_once, store, bar, held)
+            finally:
+                if store is not None:
+                    store.close()
         schedules = {id(run.schedule): run.schedule for run in self.runs}
         attributes = provenance(
             **self.description,
             grid={name: values for name, (_, values) in self.points.coords.items()},
             seeds=self.seeds,
-            schedules=[{"protocol": s.protocol, **dict(s.arguments)} for s in schedules.values()],
+            schedules=[described(schedule) for schedule in schedules.values()],
             batches=said,
             gradients=self.gradients,
+            seconds=f"{time.perf_counter() - began:.1f}",
         )
         results = [found[run.index] for run in self.runs]
         return sweep_dataset(self.runs, results, self.points, self.seeds, attributes, times=self.times)
@@ -218,6 +224,7 @@ def _compute(
     runs_at_once: int | None,
     store: Store | None,
     bar: Any,
+    held: Held,
 ) -> tuple[dict[int, Found], list[str]]:
     """What every run has found, by its index, and how; with several processes each computes some of the batches."""
     said = []
@@ -248,14 +255,18 @@ def _compute(
             while batch.advance():
                 bar.update(new * batch.next_chunk // group.chunks - shown)
                 shown = new * batch.next_chunk // group.chunks
-                if store is not None and store.due():
+                if store is not None and (held.waiting or store.due()):
                     store.save(batch, width)
+                if held.waiting:
+                    raise KeyboardInterrupt
             bar.update(new - shown)
             for index, result in hosts.gathered(batch):
                 if index not in found:
                     found[index] = result
                     if store is not None:
                         store.add(index, result)
+            if held.waiting:
+                raise KeyboardInterrupt
     return found, said
 
 

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jasgd._checks import explained, require_host
 from jasgd.extra_args import EXTRA_ARGS, trace_rule
 from jasgd.problems.problem import Problem
 from jasgd.program import Program, trace
 from jasgd.read_models import ReadModel
 from jasgd.rules.sent import sent_offset
+from jasgd.worker_range import require_rows
 
 if TYPE_CHECKING:
     from jasgd.linear import Linear
@@ -55,14 +57,22 @@ def traced(
     lift_numbers: bool = False,
 ) -> Traced:
     """Trace a problem's sample and gradient and a rule's update; on request problems that differ in numbers are alike."""
-    rule_state = rule.init(params)
     worker = jax.ShapeDtypeStruct((), jnp.int32)
-    sample, sample_numbers = trace(problem.sample, key, worker, lift_numbers=lift_numbers)
-    batch = jax.eval_shape(problem.sample, key, worker)
-    gradient, gradient_numbers = trace(problem.gradient, params, batch, lift_numbers=lift_numbers)
-    gradients = jax.eval_shape(problem.gradient, params, batch)
+    drawn = _drawn()
+    with explained("problem.sample(key, worker)", key, worker):
+        sample, sample_numbers = trace(problem.sample, key, worker, lift_numbers=lift_numbers)
+        batch = jax.eval_shape(problem.sample, key, worker)
+    if _drawn() != drawn:
+        raise ValueError(
+            "`problem.sample` draws from np.random, once for all jobs: use jax.random and the `key` of the job."
+        )
+    with explained("problem.gradient(params, batch)", params, batch):
+        gradient, gradient_numbers = trace(problem.gradient, params, batch, lift_numbers=lift_numbers)
+        gradients = jax.eval_shape(problem.gradient, params, batch)
     _require_alike(gradients, params)
+    rule_state = rule.init(params)
     program, rule_numbers, asked = trace_rule(rule, params)
+    require_host(sample_numbers, gradient_numbers, rule_numbers)
     return Traced(
         sample=sample,
         gradient=gradient,
@@ -91,6 +101,18 @@ def with_rule(program: Traced, rule: optax.GradientTransformation) -> Traced:
         numbers=dataclasses.replace(program.numbers, rule=numbers),
         rule_state=rule_state,
     )
+
+
+def _drawn() -> int:
+    """How far NumPy's global generator has got."""
+    return int(np.random.get_state(legacy=False)["state"]["pos"])  # noqa: NPY002
+
+
+def require_workers(program: Traced, worker: int) -> None:
+    """The data of the problem and the tables of the rule reach the last worker that delivers."""
+    require_rows("problem.sample", "it needs data for {} workers", program.sample, -1, worker)
+    at = -1 - len(jax.tree.leaves(program.params))  # the worker is the last of the extra arguments, before `stale_params`
+    require_rows("rule", "make it for {} workers", program.rule, at, worker)
 
 
 def _require_alike(gradients: Any, params: Any) -> None:

@@ -27,6 +27,12 @@ class Contents:
       gradients: (N,) int64, computed at the same point.
       messages: (N,) int64, sent to the server.
       models: (N,) int64, received from it.
+
+    Example:
+      Two gradients of the second worker travel as one message:
+
+      >>> one, two = np.ones(2, np.int64), np.array([1, 2])
+      >>> contents = jasgd.traffic.Contents(gradients=two, messages=one, models=one)
     """
 
     gradients: np.ndarray
@@ -42,6 +48,11 @@ class Traffic:
       messages: (T,) int64, sent to the server.
       models: (T,) int64, sent to workers.
       seconds: (T,) float64, for which links are busy, added up over the workers.
+
+    Example:
+      >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(2).with_links(upload=0.5), 4)
+      >>> jasgd.traffic.traffic(schedule).first(3).messages
+      array([0, 1, 2])
     """
 
     messages: np.ndarray

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd._checks import numbers, said
 from jasgd.power import Power, outages, power
 
 Draw = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
@@ -52,6 +53,7 @@ class Fleet:
           >>> jasgd.fleet.fixed([1.0, 2.5]).durations(1, 3)
           array([2.5, 2.5, 2.5])
         """
+        _checked_worker(worker, self.num_workers)
         return self._checked(worker, self.draw(_stream(seed, worker), worker, np.arange(count)), count)
 
     def clocks(self, *, seed: int = 0) -> list[Callable[[float], float]]:
@@ -79,6 +81,8 @@ class Fleet:
         Example:
           >>> fleet = jasgd.fleet.equal(3).with_outages({0: [(5.0, 9.0)], 2: [(1.0, float("inf"))]})
         """
+        if not isinstance(intervals, Mapping):
+            raise TypeError(f"`intervals` must map workers to outages, such as {{0: [(5.0, 9.0)]}}, got {said(intervals)}.")
         return self._with_powers({_checked_worker(i, self.num_workers): outages(v) for i, v in intervals.items()})
 
     def with_links(self, *, upload: ArrayLike = 0.0, download: ArrayLike = 0.0, size: float = 1.0) -> "Fleet":
@@ -146,7 +150,7 @@ def _finish(power: Power | None, jobs: Iterator[float]) -> Callable[[float], flo
 
 
 def _link(name: str, seconds: ArrayLike, num_workers: int) -> np.ndarray:
-    each = np.asarray(seconds, np.float64)
+    each = numbers(name, seconds)
     if each.shape not in ((), (num_workers,)):
         raise ValueError(f"`{name}` must be a number or one per worker ({num_workers}), got shape {each.shape}.")
     each = np.broadcast_to(each, (num_workers,))
@@ -157,6 +161,6 @@ def _link(name: str, seconds: ArrayLike, num_workers: int) -> np.ndarray:
 
 
 def _checked_worker(worker: int, num_workers: int) -> int:
-    if not 0 <= worker < num_workers:
-        raise ValueError(f"worker {worker} does not exist; this fleet has workers 0 to {num_workers - 1}.")
+    if not isinstance(worker, int | np.integer) or not 0 <= worker < num_workers:
+        raise ValueError(f"worker {worker!r} does not exist; this fleet has workers 0 to {num_workers - 1}.")
     return worker

@@ -68,6 +68,7 @@ class Trace:
         self.pending = []
         self.dropped_at, self.cancelled_at = [], []  # (time, worker)
         self.dropped_while = []  # (worker, newest version)
+        self.lost_jobs = []  # (kind, worker, number, read, start, end)
 
     def use(self, job, weight, apply):
         """A gradient is part of a step; ``apply``: the server steps now."""
@@ -78,6 +79,7 @@ class Trace:
         self.dropped[job.worker] += 1
         self.dropped_seconds[job.worker] += job.finish - job.start
         self.dropped_at.append((job.finish, job.worker))
+        self.lost_jobs.append(("dropped", job.worker, job.number, job.read, job.start, job.finish))
         self.dropped_while.append((job.worker, job.read + delay))
         self.lost_delay += delay
 
@@ -86,6 +88,7 @@ class Trace:
         self.cancelled[job.worker] += 1
         self.cancelled_seconds[job.worker] += now - job.start
         self.cancelled_at.append((now, job.worker))
+        self.lost_jobs.append(("cancelled", job.worker, job.number, job.read, job.start, now))
         self.lost_delay += delay
 
     def ends(self, jobs):

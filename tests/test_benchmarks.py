@@ -1,6 +1,7 @@
 """The benchmarks time loops that compute the same thing."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import quick
 from jax.flatten_util import ravel_pytree
 
 from experiments.benchmarks import engine, loops, measure
@@ -19,6 +21,7 @@ from experiments.benchmarks.compare import check
 from experiments.benchmarks.numpy_heap import numpy_heap
 from experiments.benchmarks.numpy_heap import oracle_of as numpy_oracle
 
+pytestmark = pytest.mark.compiled_quickly
 ROOT = Path(__file__).resolve().parents[1]
 KEY = jax.random.key(3)
 SMALL = {"workers": 6, "deliveries": 48}
@@ -91,14 +94,25 @@ def test_lanes_limit_computes_every_gradient(width):
     np.testing.assert_allclose(total, expected, rtol=1e-5, atol=1e-5)
 
 
+@functools.cache
+def drawn_by_jax(case):
+    """The problem, parameters, a batch and its gradient."""
+    problem = case.problem()
+
+    @quick.jit
+    def draw(key):
+        params, batch = problem.init(key), problem.sample(key, jnp.int32(2))
+        return params, batch, problem.gradient(params, batch)
+
+    return problem, *draw(KEY)
+
+
 @pytest.mark.parametrize("case", BY_HAND, ids=names)
 def test_numpy_gradient_equals_jax_gradient(case):
     """The gradients by hand, on a batch that JAX drew."""
-    problem = case.problem()
-    params = problem.init(KEY)
-    batch = problem.sample(KEY, jnp.int32(2))
+    problem, params, batch, gradient = drawn_by_jax(case)
     theirs = numpy_oracle(case, problem).gradient(np.asarray(ravel_pytree(params)[0]), jax.tree.map(np.asarray, batch))
-    np.testing.assert_allclose(theirs, ravel_pytree(problem.gradient(params, batch))[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(theirs, ravel_pytree(gradient)[0], rtol=1e-4, atol=1e-6)
     assert theirs.dtype == np.float32
 
 
@@ -117,9 +131,7 @@ def test_torch_gradient_equals_jax_gradient(case):
     torch = pytest.importorskip("torch")
     from experiments.benchmarks import torch_heap
 
-    problem = case.problem()
-    params = problem.init(KEY)
-    batch = problem.sample(KEY, jnp.int32(2))
+    problem, params, batch, gradient = drawn_by_jax(case)
     oracle, vector = torch_heap.oracle_of(case, problem, params), torch_heap.vector_of(params)
     if isinstance(case.model, Quadratic):
         given = torch.from_numpy(np.array(batch))
@@ -127,7 +139,7 @@ def test_torch_gradient_equals_jax_gradient(case):
         inputs, targets = map(np.array, batch)
         inputs = inputs.transpose(0, 3, 1, 2).copy() if inputs.ndim == 4 else inputs
         given = torch.from_numpy(inputs), torch.from_numpy(targets.argmax(axis=1))
-    expected = torch_heap.vector_of(problem.gradient(params, batch))
+    expected = torch_heap.vector_of(gradient)
     np.testing.assert_allclose(oracle.gradient(vector, given), expected, rtol=1e-4, atol=1e-6)
     drawn = oracle.sample(2)
     if isinstance(drawn, tuple):
@@ -191,7 +203,7 @@ def test_quick_report_of_one_case(tmp_path):
     assert written["about"]["repeats"] == "2"
     assert {"device", "jax", "created", "torch"} <= set(written["about"])
     (case,) = written["cases"]
-    assert {"engine", "limit", "scan", "numpy"} <= set(case["rates"])
+    assert {"engine", "limit", "as wide", "scan", "numpy"} <= set(case["rates"])
     assert case["ratios"]["scan"]["low"] <= case["ratios"]["scan"]["median"] <= case["ratios"]["scan"]["high"]
 
 

@@ -1,5 +1,6 @@
 """The ``jasgd`` command, tried as a user would."""
 
+import json
 import subprocess
 import sys
 
@@ -48,12 +49,30 @@ def test_run_stores_a_labelled_result(race):
         assert np.isfinite(dataset["learning_rate"].values).all()
 
 
-def test_the_progress_bar_is_not_part_of_the_output(race, tmp_path):
-    """The table goes to stdout, progress to stderr."""
-    done = jasgd_command("run", *SMALL[:-1], "--out", "here", cwd=tmp_path)
+@pytest.fixture(scope="module")
+def race_for_programs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("json")
+    return folder, jasgd_command("run", *SMALL[:-1], "--out", "here", "--json", cwd=folder)
+
+
+def test_the_progress_bar_is_not_part_of_the_output(race_for_programs):
+    """The table, or the document, goes to stdout, progress to stderr."""
+    folder, done = race_for_programs
     assert "%|" in done.stderr
     assert "%|" not in done.stdout
-    assert (tmp_path / "here" / "race.nc").exists()
+    assert (folder / "here" / "race.nc").exists()
+
+
+def test_run_prints_one_json_document(race_for_programs):
+    """Both algorithms, and the paths of what was written."""
+    folder, done = race_for_programs
+    found = json.loads(done.stdout)
+    assert set(found) == {"configuration", "algorithms", "caught_up_at", "seconds", "files"}
+    assert found["configuration"]["workers"] == 5
+    assert set(found["algorithms"]) == {"asynchronous", "synchronous"}
+    assert found["algorithms"]["synchronous"]["gradients"] == 50
+    assert set(found["files"]) == {"result", "picture"}
+    assert all((folder / path).stat().st_size > 0 for path in found["files"].values())
 
 
 @pytest.mark.parametrize(

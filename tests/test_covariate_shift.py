@@ -9,6 +9,7 @@ import pytest
 import jasgd
 from jasgd import rules, theory
 
+pytestmark = pytest.mark.compiled_quickly
 INDEX = np.arange(1.0, 41.0)
 SPECTRUM, ELLIPSE, NOISE, SAMPLES = INDEX**-2, INDEX**0.5, 0.5, 200
 TARGETS = {"source": SPECTRUM, "flat": np.full(40, 1 / 40), "reversed": SPECTRUM[::-1], "square": SPECTRUM**2}

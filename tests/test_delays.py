@@ -411,6 +411,23 @@ def test_every_leaf_has_its_own_delay():
     assert (int(state.version), float(state.inner_state[1]["step"])) == (12, 11.0)
 
 
+@pytest.mark.parametrize(
+    "how", [{"delay": 2}, {"delay": lambda step: jnp.minimum(step, 2), "max_delay": 2}, {"delay": {"w": 2}}]
+)
+def test_variables_of_nnx_are_delayed_like_arrays(how):
+    """A loop over `nnx.state` without `nnx.Optimizer`: gradients, momentum and updates are variables there."""
+    tx, path = delayed(optax.sgd(0.1, momentum=0.5), **how), []
+    update = jax.jit(tx.update)
+    for params in ({"w": jnp.ones(2)}, nnx.State({"w": nnx.Param(jnp.ones(2))})):
+        state, structure = tx.init(params), jax.tree.structure(params)
+        for _ in range(5):
+            updates, state = update(params, state, params)
+            params = optax.apply_updates(params, updates)
+            assert jax.tree.structure(params) == jax.tree.structure(updates) == structure
+        path.append(jax.tree.leaves(params)[0])
+    np.testing.assert_array_equal(*path)
+
+
 def test_a_dict_of_delays_fits_an_nnx_state():
     """Paths are compared, not kinds of containers."""
     state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))

@@ -15,6 +15,7 @@ from jasgd import decentralized as dec
 from jasgd import fleet, theory
 from jasgd.decentralized import _table, topology
 
+pytestmark = pytest.mark.compiled_quickly
 STEP = 0.125
 INF = np.inf
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}  # double precision, of numbers near one; weights below are powers of two

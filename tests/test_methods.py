@@ -13,6 +13,7 @@ from jasgd import methods, theory
 from jasgd.methods import Method
 from jasgd.methods.tables import _largest_age
 
+pytestmark = pytest.mark.compiled_quickly
 FLEET = jasgd.fleet.fixed([1.0, 2.6, 4.1])
 GRAPH = jasgd.decentralized.topology.with_seconds(jasgd.decentralized.topology.mesh(1, 3), 0.3)
 ARGUMENTS = {

@@ -514,8 +514,11 @@ def test_what_does_not_fit_is_refused(call, message):
     ("call", "message"),
     [
         (lambda: oracles.compressed(RAND, RAND), "`oracle` must be a jasgd.oracles.Oracle such as jasgd.oracles.gradient()"),
-        (lambda: oracles.compressed(oracles.gradient(), 3), "`compressor` must be a jasgd.compressors.Compressor, got 3"),
-        (lambda: simulated(MINIBATCH, RAND), "`oracle` must be a jasgd.oracles.Oracle, e.g. jasgd.oracles.gradient()"),
+        (
+            lambda: oracles.compressed(oracles.gradient(), 3),
+            "`compressor` must be a jasgd.compressors.Compressor such as jasgd.compressors.rand_k(8), got 3",
+        ),
+        (lambda: simulated(MINIBATCH, RAND), "`oracle` must be a jasgd.oracles.Oracle such as jasgd.oracles.gradient()"),
     ],
 )
 def test_what_is_no_oracle_is_refused(call, message):

@@ -204,9 +204,9 @@ def test_dense_quadratic_has_its_spectrum():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dim": 0}, "`dim` must be at least 1, got 0"),
-        ({"dim": 3, "noise": -0.1}, "`noise` must not be negative, got -0.1"),
-        ({"dim": 3, "noise": float("nan")}, "`noise` must not be negative, got nan"),
+        ({"dim": 0}, "`dim` must be a positive whole number, got 0"),
+        ({"dim": 3, "noise": -0.1}, "`noise` must be a number that is not negative, got -0.1"),
+        ({"dim": 3, "noise": float("nan")}, "`noise` must be a number that is not negative, got nan"),
         ({"dim": 3, "noise_kind": "vector"}, "`noise_kind` must be 'iid' or 'scalar', got 'vector'"),
         ({"dim": 3, "spectrum": [1.0, 2.0]}, r"`spectrum` must hold 3 eigenvalues.* got shape \(2,\)"),
         ({"dim": 2, "spectrum": [1.0, -2.0]}, "`spectrum` must hold 2 eigenvalues, finite and not negative"),
@@ -482,7 +482,7 @@ def test_bad_data_are_refused(data, message):
 
 def test_an_empty_batch_is_refused():
     """A job needs an example."""
-    with pytest.raises(ValueError, match="`batch` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`batch` must be a positive whole number, got 0"):
         problems.classification(nn.Dense(3), 4, data=NUMBERED, batch=0)
 
 

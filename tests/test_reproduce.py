@@ -1,6 +1,7 @@
 """``jasgd reproduce``: small figures, stored results, claims."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from experiments.mishchenko2022.settings import data, fleet
 from jasgd.cli import checkout
 from jasgd.reproduce import ReproduceCommand, reproduce
 
+pytestmark = pytest.mark.compiled_quickly
 ROOT = checkout()
 
 
@@ -48,6 +50,10 @@ def test_a_figure_is_computed_stored_and_drawn_again(tmp_path, capsys, monkeypat
     assert capsys.readouterr().out == first
     reproduce(dataclasses.replace(command, paper=None, figure=None, claims=True), ROOT)
     assert "mishchenko2022, figure 2" in capsys.readouterr().out
+    reproduce(dataclasses.replace(command, json=True), ROOT)
+    (figure,) = json.loads(capsys.readouterr().out)["figures"]
+    assert (figure["paper"], figure["figure"], figure["claims"][0]["verdict"]) == ("mishchenko2022", 2, "holds")
+    assert figure["files"] == {"result": str(folder / "figure2.nc"), "picture": str(folder / "figure2.png")}
     found = xarray.load_dataset(folder / "figure2.nc")
     assert found.attrs["config"] == repr(figure2.Config().quick())
 

@@ -10,6 +10,8 @@ import pytest
 from experiments.covariate2025 import claims, figure1, figure2, figure4, figure5, settings
 from jasgd import rules, theory
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_steps_fall_by_four_in_every_stage():
     """About log2 n stages: 363 samples each for n = 4000."""

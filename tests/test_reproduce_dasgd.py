@@ -12,6 +12,8 @@ from experiments.dasgd2023 import claims, figure1, figure2, figure3, figure4
 from experiments.dasgd2023.contests import gradients_in
 from experiments.dasgd2023.settings import DIM, KEY, NODES, execution, gap, problem, replay, samples
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_replay_equals_the_simulator():
     """With sums of two gradients per message, to the rounding of float32; the first read is at the start."""

@@ -11,6 +11,8 @@ import jasgd
 from experiments.dude2024 import claims, figure1, figure2, figure3
 from experiments.dude2024.settings import contenders, quadratic_problem, quadratics
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_minimisers_have_no_gradient():
     """Uniform and speed-weighted; the problem's gradients are those of the workers' functions."""

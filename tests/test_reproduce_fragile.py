@@ -12,6 +12,8 @@ from experiments.fragile2024 import claims, figure1, figure2, figure4
 from experiments.fragile2024.settings import MINIBATCH, compare, rounds, speedup
 from jasgd import oracles
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_rounds_of_the_papers_network():
     """Minibatch SGD: 20 hops and a gradient; the pivot alone while 2 rho + h > S h; 13 of 100 contribute with S = 120."""

@@ -9,6 +9,8 @@ import jasgd
 from experiments.hierarchical2025 import claims, figure1, figure2, figure3, figure4
 from experiments.hierarchical2025.settings import FLEET, buffered_sgd, methods_space, problem
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_the_network_functions_smallest_value():
     """Enumerated without the space."""

@@ -12,6 +12,8 @@ from experiments.lian2016 import blending, claims, figure1, figure2, figure3, fi
 from experiments.lian2016.network import black_box
 from experiments.lian2016.settings import DIM, SPECTRUM, first_below, hessian, quadratic
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def drawn(module, found, path):
     module.draw(found, path / "figure.png")

@@ -10,6 +10,8 @@ import jasgd
 from experiments.ormo2024 import claims, classification, figure1, figure2, figure3, figure4
 from experiments.ormo2024.settings import COLOURS, RULES
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_the_limits_are_found_between_two_steps_that_were_tried(tmp_path):
     """ASGD's largest stable step is 2 sin(pi / (2 (2K - 1))); naive momentum's for two workers 1 - beta."""

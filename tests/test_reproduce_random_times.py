@@ -16,6 +16,8 @@ from experiments.mindflayer2024 import figure1 as mindflayer1
 from experiments.mindflayer2024 import figure2 as mindflayer2
 from experiments.mindflayer2024.settings import NEVER, TIMES, best_cut, fleet, quickest_cut, success
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_every_figure_has_an_entry():
     """What it shows, how long it takes, how faithful it is."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -155,6 +156,49 @@ def test_a_larger_grid_reuses_the_smaller(tmp_path, monkeypatch):
     sweep(grid={"learning_rate": [0.01]}, seeds=[2], resume=tmp_path)
     assert reused > 0
     assert not calls
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_simulation_goes_on_bit_for_bit(number, whole_run, tmp_path, monkeypatch):
+    """Ctrl-C in the fourth chunk, long before a checkpoint is due: it is written before the signal comes through."""
+    seen, calls, step = [], [], engine.step
+
+    def stopping(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), number)
+        return step(*args)
+
+    def handler(*_):
+        seen.extend(path.name for path in tmp_path.iterdir() if path.name.isdigit())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "step", stopping)
+    options = {"key": KEY, "every": 10, "lanes": 1, "resume": tmp_path}
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            jasgd.simulate(PROBLEM, optax.adam(0.01), SCHEDULE, **options)
+    finally:
+        signal.signal(number, before)
+    assert (seen, len(calls)) == (["0"], 4)
+    same_run(jasgd.simulate(PROBLEM, optax.adam(0.01), SCHEDULE, **options), whole_run)
+    assert len(calls) == 8
+
+
+def test_a_simulation_that_keeps_nothing_stops_at_once(monkeypatch):
+    """Without a folder there is nothing to wait for."""
+    calls = []
+
+    def stopping(*args):
+        calls.append(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(engine, "step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        jasgd.simulate(PROBLEM, optax.adam(0.01), SCHEDULE, key=KEY, every=10, lanes=1)
+    assert len(calls) == 1
 
 
 # Damaged, foreign, in use, full.

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 import rule_references as papers
 
 import jasgd
@@ -314,7 +315,7 @@ def test_a_second_call_compiles_nothing():
     params, arrivals = data()
     traces = []
 
-    @jax.jit
+    @quick.jit
     def update(numbers, states, gradient, offered):
         traces.append(1)
         return {name: make(name, **numbers[name]).update(gradient, states[name], params, **offered)[1] for name in RULES}
@@ -438,7 +439,7 @@ def compare_sharded():
     assert len(jax.devices()) == 8
     params, arrivals = data({"dense": {"kernel": (8, 2)}})
 
-    @jax.jit
+    @quick.jit
     def run(params, rows):
         def updates_of(rule):
             def step(state, row):
@@ -898,7 +899,7 @@ def all_versions(rule, columns):
 def trajectories():
     """Of all rules, on three schedules each, in double precision; one program takes less time than sixty."""
 
-    @jax.jit
+    @quick.jit
     def program(columns):
         return {name: all_versions(paper.rule(), columns[name]) for name, paper in PAPERS.items()}
 

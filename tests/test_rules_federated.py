@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 
 import jasgd
 from jasgd import fleet, rules
@@ -371,7 +372,7 @@ def run_rows(rule, gradients, **rows):
     """Updates of all rows, and the last state, in one scan."""
     rule = optax.with_extra_args_support(rule)
 
-    @jax.jit
+    @quick.jit
     def scan(gradients, rows):
         def step(state, row):
             updates, state = rule.update(row["gradient"], state, params, **{k: v for k, v in row.items() if k != "gradient"})

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
@@ -45,20 +46,21 @@ class Played(NamedTuple):
     states: Any  # of the rule after every row, leaves (K, ...)
 
 
-def play(rule, schedule, gradient, start=0.0, script=None):
+def play(rule, schedule, gradient, start=0.0, script=None, bits=False):
     """Drive a rule row by row, without the simulator.
 
     The gradient is ``gradient(point, row)``; ``row["index"]`` counts rows, ``row["script"]`` is the row's entry of a script.
+    With ``bits`` it is compiled as for users.
     """
     rows = {name: getattr(schedule, name) for name in ("worker", "read", "delay", "apply")}
     rows |= {"step": schedule.version, "index": np.arange(len(schedule))}
     if script is not None:
         rows["script"] = np.asarray(script)
-    run = _play(rule, gradient, schedule.updates, rows, jnp.asarray(start))
+    program = _as_users if bits else _quick
+    run = program(rule, gradient, schedule.updates, rows, jnp.asarray(start))
     return jax.tree.map(np.asarray, run)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _play(rule, gradient, updates, rows, start):
     rule = optax.with_extra_args_support(rule)
 
@@ -77,6 +79,9 @@ def _play(rule, gradient, updates, rows, start):
     sent = points.at[0].set(rules.sent_params(state, start))
     carry, (gradients, states) = jax.lax.scan(one, (start, points.at[0].set(start), sent, state), rows)
     return Played(carry[1], carry[2], gradients, states)
+
+
+_quick, _as_users = (jit(_play, static_argnums=(0, 1, 2)) for jit in (quick.jit, jax.jit))
 
 
 def noisy(x, row):
@@ -239,7 +244,7 @@ def test_equal_speed_pattern_of_p(workers):
     np.testing.assert_array_equal(lateness(schedule), (t % workers != 0).astype(int))
     rule = rules.scale_by_ormo(0.5, workers)
 
-    @jax.jit
+    @quick.jit
     @jax.vmap
     def weight(step, delay):
         _, state = rule.update(jnp.ones(()), rule.init(jnp.ones(())), step=step, delay=delay)
@@ -426,8 +431,8 @@ PLAIN_ORMO = rules.ormo(0.05, BETA, 4)
 def test_a8_short_delays_make_ormo_da_bitwise_ormo(smoothness):
     """A8: no delay is above 2K, e.g. with equal speeds."""
     schedule = equal_speeds(4, 200)
-    run = play(rules.ormo_da(0.05, BETA, 4, smoothness=smoothness), schedule, noisy, np.zeros(3))
-    np.testing.assert_array_equal(run.points, play(PLAIN_ORMO, schedule, noisy, np.zeros(3)).points)
+    run = play(rules.ormo_da(0.05, BETA, 4, smoothness=smoothness), schedule, noisy, np.zeros(3), bits=True)
+    np.testing.assert_array_equal(run.points, play(PLAIN_ORMO, schedule, noisy, np.zeros(3), bits=True).points)
 
 
 def test_a9_the_form_without_smoothness():
@@ -960,7 +965,7 @@ def make_rule(name, rate, workers, beta=BETA):
     return optax.with_extra_args_support(MAKE[name](rate, beta, workers))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))
+@functools.partial(quick.jit, static_argnums=(0, 2, 3))
 def cycle_map(name, rate, workers, beta=BETA):
     """The matrix by which K arrivals change (points held, x, the rule's arrays), past the transient."""
     rule, zero = make_rule(name, rate, workers, beta), jnp.zeros(())
@@ -993,7 +998,7 @@ def test_stability_limit_by_simulation(name, workers):
     """From x = 1, |x| decays at 0.99 of the limit and grows at 1.01 of it."""
     limit = LIMITS[name][WORKERS.index(workers)]
 
-    @jax.jit
+    @quick.jit
     @jax.vmap
     def largest_per_quarter(rate):
         rule, x = make_rule(name, rate, workers), jnp.ones(())

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +48,7 @@ def rows_of(schedule):
     }
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
+@functools.partial(quick.jit, static_argnums=(0, 2))
 def points_of(make_rule, rate, gradient, rows, start):
     """All points x_0, ..., x_K in plain JAX: ``gradient(stale point, row)`` goes through the rule ``make_rule(rate)``."""
     rule = optax.with_extra_args_support(make_rule(rate))

@@ -593,7 +593,7 @@ BAD = {
         "'learning_rat' of the grid; did you mean 'learning_rate'",
     ),
     "name that nothing takes": ({"grid": {"zzz": [1.0]}}, ValueError, "no function takes 'zzz' of the grid"),
-    "nothing is a function": ({"rule": optax.sgd(0.1), "grid": RATE}, ValueError, "Give `rule` as a function of it"),
+    "nothing is a function": ({"rule": optax.sgd(0.1), "grid": RATE}, ValueError, "give `rule` as a function of it"),
     "no values": ({"grid": {"learning_rate": []}}, ValueError, f"{NUMBERS} numbers, at least one"),
     "no points": ({"grid": []}, ValueError, "must hold at least one point"),
     "points without names": ({"rule": optax.sgd(0.1), "grid": [{}]}, ValueError, "`grid`"),

@@ -55,6 +55,7 @@ PYTHON = '''
 import os, pathlib, signal, threading, time
 import jax, jasgd, optax
 
+pytestmark = pytest.mark.compiled_quickly
 def die_in_the_second():
     """Process 0 makes the folder when it begins."""
     while not pathlib.Path("out/second").exists():
@@ -238,7 +239,7 @@ WRONG = [
     ('label = "everywhere"', 'label = "../here"', "every sweep needs a `label` of letters"),
     (", batch = [2]}", "}", "the protocol 'rennala' needs `batch`, in its table or in the grid"),
     ("dim = 6}\nfleet", "dim = 6, noise = 0.0}\nfleet", "`noise` of the grid has a value in `problem` already"),
-    ("dim = 6, noise", 'dim = "six", noise', "the problem 'quadratic' does not accept"),
+    ("dim = 6, noise", 'dim = "six", noise', "`dim` must be a positive whole number, got 'six'"),
     ('rule = {name = "sgd"}', 'method = {name = "rennala", updates = 4}', "either a `protocol` and a `rule`, or a `method`"),
     ("threshold = 1}", "smoothness = 1}, {learning_rate = 1, smoothness = 1}]\n#", "there can be no `schedule_per_seed`"),
     ("updates = 60}\ngrid", "updates = 60, seed = 1}\ngrid", "cannot have a `seed` of its own"),

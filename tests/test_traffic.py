@@ -21,6 +21,7 @@ from jasgd import compressors, fleet, oracles, protocols, rules
 from jasgd.protocols import _too_slow
 from jasgd.traffic import UNITS, Contents, Traffic, columns, traffic
 
+pytestmark = pytest.mark.compiled_quickly
 INF = float("inf")
 KEY = jax.random.key(0)
 DIM = 10

@@ -15,6 +15,7 @@ from jasgd.cli import main
 from jasgd.tune.config import read_config
 from jasgd.tune.objective import _scores
 
+pytestmark = pytest.mark.compiled_quickly
 FLEET = jasgd.fleet.power_law(4, exponent=1.0)
 PROBLEM = jasgd.problems.quadratic(dim=6, noise=0.01)
 KEY = jax.random.key(0)

@@ -4,31 +4,40 @@ Two cores make small models slower and wide steps faster, so pin when you compar
 """
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
 from experiments.benchmarks.cases import CASES
+from jasgd.output import show
+from jasgd.sweep_folder import write_whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """Measure the engine against bare gradients and hand-written loops.
+    """Measure the engine against bare gradients and hand-written loops, case by case.
 
-    Attributes:
-      only: names of cases; by default all.
-      quick: few deliveries: shows that everything works, not how fast.
-      repeats: rounds in which everybody runs once.
-      lanes: gradients computed together by the engine; by default the fastest of some.
-      large: also a hundred thousand workers, a million deliveries.
-      out: also write a JSON file.
+    The benchmarks live in a checkout of jasgd.
+
+    Examples:
+      jasgd bench --only tridiagonal-exact --quick --repeats 2
+      jasgd bench --out cases.json
     """
 
     only: tuple[str, ...] = ()
+    """Names of cases; by default all."""
     quick: bool = False
+    """Few deliveries: shows that everything works, not how fast."""
     repeats: int = 7
+    """Rounds in which everybody runs once."""
     lanes: int | None = None
+    """Gradients computed together by the engine; by default the fastest of some."""
     large: bool = False
+    """Also a hundred thousand workers, a million deliveries."""
     out: Path | None = None
+    """Also write a JSON file."""
+    json: bool = False
+    """Print one JSON document instead of a table."""
 
     def __post_init__(self) -> None:
         names = [case.name for case in CASES]
@@ -43,7 +52,7 @@ def main(options: Options) -> None:
     """Measure, print the table, write the file."""
     from experiments.benchmarks.compare import compare
     from experiments.benchmarks.large import large
-    from experiments.benchmarks.report import about, save, table
+    from experiments.benchmarks.report import about, document, table
 
     results = []
     for case in CASES:
@@ -51,13 +60,16 @@ def main(options: Options) -> None:
             print(f"{case.name} ...", file=sys.stderr, flush=True)
             results.append(compare(case.quick() if options.quick else case, repeats=options.repeats, lanes=options.lanes))
     settings = about(repeats=options.repeats, quick=options.quick)
-    print(table(results, settings))
     size = {"workers": 1000, "deliveries": 10_000} if options.quick else {}
     of_large = large(**size) if options.large else None
+    content = document(results, settings, large=of_large)
+    text = table(results, settings)
     if of_large is not None:
-        print("\nlarge: " + ", ".join(f"{name} {value:.6g}" for name, value in of_large.items()))
+        text += "\n\nlarge: " + ", ".join(f"{name} {value:.6g}" for name, value in of_large.items())
     if options.out is not None:
-        save(options.out, results, settings, large=of_large)
+        write_whole(options.out, f"{json.dumps(content, indent=2)}\n".encode())
+        content["files"] = {"result": options.out}
+    show(text, content, as_json=options.json)
 
 
 if __name__ == "__main__":

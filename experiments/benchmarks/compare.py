@@ -62,7 +62,7 @@ def compare(case: Case, *, repeats: int, lanes: int | None = None) -> Result:
     )
     chosen = prepared[int(ours.detail)]
     difference = check(case, problem, schedule, lanes=chosen.lanes, params=params, key=key)
-    others = list(_others(case, problem, schedule, notes, params=params, key=key))
+    others = list(_others(case, problem, schedule, notes, lanes=chosen.lanes, params=params, key=key))
     rates = paired([ours, *others], repeats=repeats)
     return Result(
         case=case,
@@ -99,17 +99,21 @@ def _others(
     schedule: jasgd.Schedule,
     notes: list[str],
     *,
+    lanes: int,
     params: optax.Params,
     key: jax.Array,
 ) -> Iterator[Competitor]:
     """Everybody but the engine, each in its best form."""
     deliveries, heap_deliveries = len(schedule), max(1, len(schedule) // HEAP_SHARE)
-    limits = []
-    for width in LIMIT_WIDTHS if jax.default_backend() == "cpu" else LIMIT_WIDTHS + WIDER_ON_ACCELERATORS:
+
+    def limit(name: str, width: int) -> Competitor:
         steps = max(1, deliveries // width)
         run = loops.lanes_limit(problem, width, steps, params=params, key=key)
-        limits.append(Competitor(name="limit", run=run, deliveries=steps * width, detail=f"W={width}"))
-    yield fastest(limits)
+        return Competitor(name=name, run=run, deliveries=steps * width, detail=f"W={width}")
+
+    widths = LIMIT_WIDTHS if jax.default_backend() == "cpu" else LIMIT_WIDTHS + WIDER_ON_ACCELERATORS
+    yield fastest([limit("limit", width) for width in widths])
+    yield limit("as wide", lanes)  # a fleet of skewed speeds cannot fill more lanes
     forms = {"tree": (problem, params)}
     if not isinstance(case.model, Quadratic):
         forms["flat"] = loops.flattened(problem, params)

@@ -1,7 +1,6 @@
 """The table, as Markdown for people and as JSON for everything else."""
 
 import dataclasses
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,8 @@ from experiments.benchmarks.compare import Result
 from experiments.benchmarks.measure import Spread
 from jasgd.results import provenance
 
-_RATES = ("engine", "limit", "scan", "numpy", "torch")
-_RATIOS = ("limit", "scan", "numpy")
+_RATES = ("engine", "limit", "as wide", "scan", "numpy", "torch")
+_RATIOS = ("limit", "as wide", "scan", "numpy")
 _HEADERS = ("case", "W", *_RATES, *(f"engine/{other}" for other in _RATIOS), "planning")
 
 
@@ -40,14 +39,10 @@ def table(results: Sequence[Result], settings: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def save(path: Path, results: Sequence[Result], settings: Mapping[str, str], *, large: Mapping[str, Any] | None) -> None:
-    """Write everything to a JSON file; it appears whole or not at all."""
+def document(results: Sequence[Result], settings: Mapping[str, str], *, large: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Everything, for a JSON file."""
     content = {"about": dict(settings), "cases": [dataclasses.asdict(result) for result in results]}
-    if large is not None:
-        content["large"] = dict(large)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    return content if large is None else {**content, "large": dict(large)}
 
 
 def _row(result: Result) -> list[str]:

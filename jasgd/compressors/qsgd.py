@@ -28,8 +28,8 @@ def qsgd(levels: int) -> Compressor:
     r""":math:`C(x)_j = \|x\| \, \mathrm{sign}(x_j) \, \ell_j / q`, where :math:`\ell_j` is :math:`q |x_j| / \|x\|` rounded.
 
     Rounded to one of the two whole numbers next to it, at random, so that the mean is right; :math:`\|x\|` is the Euclidean
-    norm of the whole tree, and :math:`C(0) = 0`. :math:`\omega = \min\{d / q^2, \sqrt d / q\}` (the paper's, as recalled;
-    derived): a level with fractional part p has variance :math:`p (1 - p) \le \min\{1, p\}`, and
+    norm of the whole tree, and :math:`C(0) = 0`. :math:`\omega = \min(d / q^2, \sqrt d / q)` (the paper's, as recalled;
+    derived): a level with fractional part p has variance :math:`p (1 - p) \le \min(1, p)`, and
     :math:`\sum_j |x_j| \le \sqrt d \, \|x\|`. A message is the norm, in single precision at least, and for each coordinate a
     sign and one of :math:`q + 1` levels.
 

@@ -15,7 +15,7 @@ from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.decentralized.gossip import require_answer
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @inproceedings{even2024asynchronous,
@@ -50,6 +50,7 @@ def agraf(fleet: Fleet, gossip: Iterable[tuple[float, ArrayLike]], gradients: in
       >>> execution.node, execution.time
       (array([0, 0, 1, 2, 1, 2], dtype=int32), array([1. , 1.2, 1.2, 1.2, 1.5, 1.7]))
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients)
     n = fleet.num_workers
     table, clocks, done, averages = Table(n), fleet.clocks(seed=seed), 0, 0

@@ -13,7 +13,7 @@ import numpy as np
 from jasgd.decentralized._trees import repeated, trees
 from jasgd.decentralized.fragile import CITATION as CITATION
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -48,11 +48,15 @@ def amelie(fleet: Fleet, graph: "networkx.Graph", updates: int, batch: int, *, p
       >>> schedule.contents.gradients, schedule.time
       (array([3, 3, 1]), array([3.2, 3.2, 3.2]))
     """
+    require_fleet(fleet)
     require_whole(updates=updates, batch=batch)
     paths, n = trees(fleet, graph, pivot), fleet.num_workers
     compute = [ticks for ticks in paths.compute if ticks is not None]
     if len(compute) < n:
-        raise ValueError(f"worker {paths.compute.index(None)} never answers, so no round of Amelie SGD ever ends.")
+        raise ValueError(
+            f"worker {paths.compute.index(None)} never answers, so no round of Amelie SGD ever ends; "
+            "leave it out of the fleet."
+        )
 
     def counts(time: int) -> list[int]:
         return [(time - away) // h for away, h in zip(paths.away, compute, strict=True)]

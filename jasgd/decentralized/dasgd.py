@@ -13,7 +13,7 @@ from jasgd.decentralized._links import pairwise
 from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @misc{tosi2023convergence,
@@ -46,6 +46,7 @@ def dasgd(
       >>> execution.node, execution.time, execution.job
       (array([0, 1, 1, 0, 1], dtype=int32), array([1. , 1.5, 1.5, 2. , 3. ]), array([ 0,  0, -1,  1,  1], dtype=int32))
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients, broadcast_every=broadcast_every)
     n, clocks = fleet.num_workers, fleet.clocks(seed=seed)
     seconds = pairwise("latencies", latencies, n)
@@ -65,7 +66,10 @@ def dasgd(
     while heap:
         now, phase, node, _, message, under_way = heapq.heappop(heap)
         if now == np.inf:
-            raise ValueError(f"node {node} never answers, but DASGD waits for all {gradients} gradients that are started.")
+            raise ValueError(
+                f"node {node} never answers, but DASGD waits for all {gradients} gradients that are started; "
+                "leave it out of the fleet."
+            )
         if phase == _FINISH:
             own = (table.gradient, 1.0)
             table.add(node, now, push=[own], read=table.replica[node], start=started[node])

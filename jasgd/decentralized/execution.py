@@ -105,7 +105,13 @@ class Execution:
         return before
 
     def replicas_after(self, rows: int) -> np.ndarray:
-        """(N,) int32, the vectors that are the nodes' replicas after so many rows."""
+        """(N,) int32, the vectors that are the nodes' replicas after so many rows.
+
+        Example:
+          >>> execution = jasgd.decentralized.dasgd(jasgd.fleet.fixed([1.0, 5.0]), 4)
+          >>> execution.replicas_after(0)
+          array([0, 1], dtype=int32)
+        """
         newest = np.arange(self.num_nodes, dtype=np.int32)
         made = np.flatnonzero(self.replica[:rows])
         newest[self.node[made]] = self.num_nodes + made  # the last assignment to an index stays

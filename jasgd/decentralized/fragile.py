@@ -17,7 +17,7 @@ import numpy as np
 
 from jasgd.decentralized._trees import Trees, repeated, trees
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def fragile(
       >>> schedule.contents.gradients, schedule.worker, schedule.time
       (array([1, 2, 1]), array([0, 1, 2, 0, 1, 2], dtype=int32), array([2., 2., 2., 4., 4., 4.]))
     """
+    require_fleet(fleet)
     require_whole(updates=updates, batch=batch)
     if ties not in _ORDERS:
         raise ValueError(f"`ties` must be 'authors' or 'simple', got {ties!r}.")
@@ -106,11 +107,15 @@ def minibatch(fleet: Fleet, graph: "networkx.Graph", updates: int, *, pivot: int
       >>> jasgd.decentralized.minibatch(jasgd.fleet.equal(3), graph, 2).time
       array([1.2, 1.2, 1.2, 2.4, 2.4, 2.4])
     """
+    require_fleet(fleet)
     require_whole(updates=updates)
     paths, n = trees(fleet, graph, pivot), fleet.num_workers
     compute = [ticks for ticks in paths.compute if ticks is not None]
     if len(compute) < n:
-        raise ValueError(f"worker {paths.compute.index(None)} never answers, so no round of minibatch SGD ever ends.")
+        raise ValueError(
+            f"worker {paths.compute.index(None)} never answers, so no round of minibatch SGD ever ends; "
+            "leave it out of the fleet."
+        )
     begin = max(paths.away)
     return repeated(
         "minibatch on a graph",

@@ -16,7 +16,7 @@ from jasgd.decentralized._links import neighbours
 from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @inproceedings{lian2018asynchronous,
@@ -45,6 +45,7 @@ def ad_psgd(fleet: Fleet, graph: ArrayLike, gradients: int, *, seed: int = 0) ->
       >>> execution.node, execution.time
       (array([0, 2, 1, 2, 2, 1], dtype=int32), array([1. , 1. , 1.5, 1.5, 1.7, 1.7]))
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients)
     n = fleet.num_workers
     near = neighbours(graph, n)

@@ -38,6 +38,11 @@ class Plan:
       initial_slot: (N,) int32, where the first replicas lie.
       ends: steps after which the wanted rows have been computed, of each record.
       record_slots: (R, N) int32, where the replicas then lie.
+
+    Example:
+      >>> compiled = jasgd.decentralized.plan.plan(jasgd.decentralized.dasgd(jasgd.fleet.equal(2), 4), 2)
+      >>> compiled.steps
+      3
     """
 
     execution: Execution

@@ -13,7 +13,7 @@ from jasgd.decentralized._links import pairwise, row_weights
 from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @misc{zhu2023rfast,
@@ -35,8 +35,8 @@ def r_fast(
 
     Whenever node i has finished a gradient :math:`g_i` at its :math:`x_i`,
 
-    .. math:: z_i^{1/2} = z_i + \sum_j (\rho_{ij} - \tilde\rho_{ij}) + g_i - g_i^{old}, \qquad
-        z_i = a_{ii} z_i^{1/2}, \quad \rho_{ji} \mathrel{+}= a_{ji} z_i^{1/2}, \quad \tilde\rho_{ij} = \rho_{ij},
+    .. math:: z_i^{1/2} = z_i + \sum_j (\rho_{ij} - \tilde\rho_{ij}) + g_i - g_i^{old},
+        \qquad z_i = a_{ii} z_i^{1/2}, \quad \rho_{ji} \mathrel{+}= a_{ji} z_i^{1/2}, \quad \tilde\rho_{ij} = \rho_{ij},
 
     .. math:: v_i = x_i - \gamma z_i, \qquad x_i = w_{ii} v_i + \sum_j w_{ij} v_j
 
@@ -58,6 +58,7 @@ def r_fast(
       >>> int((execution.job >= 0).sum()), int(execution.replica.sum())
       (6, 6)
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients)
     n, clocks = fleet.num_workers, fleet.clocks(seed=seed)
     w, seconds = row_weights(weights, n), pairwise("latencies", latencies, n)

@@ -12,7 +12,7 @@ from jasgd.decentralized._links import row_weights
 from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @inproceedings{koloskova2020unified,
@@ -46,6 +46,7 @@ def local_sgd(
       >>> execution.time[execution.job < 0]
       array([2.5, 2.5, 5. , 5. ])
     """
+    require_fleet(fleet, seed)
     require_whole(rounds=rounds, local_steps=local_steps)
     if not (latency >= 0 and np.isfinite(latency)):
         raise ValueError(f"`latency` must be a number of seconds, not negative, got {latency}.")
@@ -64,7 +65,10 @@ def local_sgd(
                 begins[i] = finish
             ended.append(begins[i])
         if max(ended) == np.inf:
-            raise ValueError(f"node {int(np.argmax(ended))} never answers in round {t}, which therefore never ends.")
+            raise ValueError(
+                f"node {int(np.argmax(ended))} never answers in round {t}, which therefore never ends; "
+                "leave it out of the fleet."
+            )
         for finish, i, begin in sorted(steps):
             table.add(i, finish, push=[(table.gradient, 1.0)], read=table.replica[i], start=begin)
         now = max(ended) + latency
@@ -95,6 +99,7 @@ def delayed_gossip(fleet: Fleet, weights: ArrayLike, rounds: int, *, delays: Arr
       >>> execution.mix
       array([0, 1, 0, 1, 2, 1, 0, 3, 4, 3, 2, 5], dtype=int32)
     """
+    require_fleet(fleet, seed)
     require_whole(rounds=rounds)
     n, clocks = fleet.num_workers, fleet.clocks(seed=seed)
     share = row_weights(weights, n)
@@ -109,7 +114,10 @@ def delayed_gossip(fleet: Fleet, weights: ArrayLike, rounds: int, *, delays: Arr
     for t in range(rounds):
         finish = [clock(now) for clock in clocks]
         if max(finish) == np.inf:
-            raise ValueError(f"node {int(np.argmax(finish))} never answers in round {t}, which therefore never ends.")
+            raise ValueError(
+                f"node {int(np.argmax(finish))} never answers in round {t}, which therefore never ends; "
+                "leave it out of the fleet."
+            )
         for i in range(n):
             others = np.flatnonzero(share[i]).tolist()
             for _ in range(len(others) - (i in others)):

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jasgd import ring
+from jasgd._checks import require_type
 from jasgd.decentralized import engine
 from jasgd.decentralized.execution import Execution
 from jasgd.decentralized.plan import Plan, plan, together
+from jasgd.history import History
+from jasgd.inputs import check_metrics, check_parts, check_records, starting_point
 from jasgd.keys import split_key
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.results import provenance, to_dataset
-from jasgd.simulation import check_metrics, check_params
-from jasgd.traced import Traced, traced, tree_bytes
+from jasgd.traced import Traced, require_workers, traced, tree_bytes
 
 if TYPE_CHECKING:
     import xarray
@@ -47,7 +48,7 @@ class Replicas:
     """
 
     history: dict[str, np.ndarray]
-    params: optax.Params
+    params: Any  # any pytree
     rule_state: optax.OptState
     execution: Execution
     diverged: bool
@@ -58,7 +59,15 @@ class Replicas:
     provenance: dict[str, str]
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The history as a labelled xarray dataset with units and provenance."""
+        """The history as a labelled xarray dataset with units and provenance.
+
+        Example:
+          >>> execution = jasgd.decentralized.dasgd(jasgd.fleet.fixed([1.0, 1.5]), 100, latencies=0.2)
+          >>> problem = jasgd.problems.quadratic(dim=10, noise=0.01)
+          >>> run = jasgd.decentralized.simulate(problem, optax.sgd(0.1), execution, key=jax.random.key(0), every=50)
+          >>> run.to_dataset()["consensus"].sizes["record"]
+          3
+        """
         return to_dataset(self.history, self.provenance)
 
 
@@ -100,8 +109,9 @@ def simulate(
     began = time.perf_counter()
     check(problem, rule, execution, key, lanes)
     init_key, jobs_key = split_key(key)
-    params = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
+    params = starting_point(problem, init_key, params)
     program = program_of(problem, rule, params, jobs_key)
+    require_workers(program, int(execution.node.max()))
     metrics, metric_numbers = trace(problem.metrics, params)
     rows, record_times = records_of(execution, every, times)
     marks = sorted(set(rows))
@@ -123,13 +133,13 @@ def simulate(
     kept = [i for i, row in enumerate(rows) if row in found]
     at = np.array([rows[i] for i in kept])
     end_time = np.concatenate([[0.0], execution.time])
-    history = {
-        "version": execution.gradients[at],
-        "time": end_time[at] if record_times is None else record_times[kept],
+    history = History(
+        version=execution.gradients[at],
+        time=end_time[at] if record_times is None else record_times[kept],
         **{name: np.array([found[row][name] for row in at.tolist()]) for name in found[int(at[0])]},
-        "uploaded_bytes": up_to(execution.messages, at) * float(tree_bytes(params)),
-        "wire_seconds": up_to(execution.wire_seconds, at),
-    }
+        uploaded_bytes=up_to(execution.messages, at) * float(tree_bytes(params)),
+        wire_seconds=up_to(execution.wire_seconds, at),
+    )
     last = int(at[-1])
     message = f"finished after {int(execution.gradients[-1])} gradients."
     if diverged:
@@ -158,7 +168,6 @@ def simulate(
 
 def program_of(problem: Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array) -> Traced:
     """The problem and the rule as programs, if they can do without a server."""
-    check_params(params)
     check_metrics(problem, params)
     if "consensus" in jax.eval_shape(problem.metrics, params):
         raise ValueError("`problem.metrics` must not have a `consensus`: that is the distance of the replicas here.")
@@ -171,14 +180,8 @@ def program_of(problem: Problem, rule: optax.GradientTransformation, params: opt
 
 def check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None:
     """Refuse what cannot be simulated, in one sentence."""
-    if not isinstance(problem, Problem):
-        raise TypeError(f"`problem` must be a jasgd.Problem, got {problem!r}.")
-    if not isinstance(rule, optax.GradientTransformation):
-        raise TypeError(f"`rule` must be an Optax transformation such as optax.sgd(0.1), got {rule!r}.")
-    if not isinstance(execution, Execution):
-        raise TypeError(f"`execution` must be made by jasgd.decentralized, e.g. by dasgd; got {execution!r}.")
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()):
-        raise TypeError(f"`key` must be a single key made by jax.random.key(seed), got {key!r}.")
+    check_parts(problem, rule, key, lanes)
+    require_type("execution", execution, Execution, "made by jasgd.decentralized, e.g. by dasgd")
     if not len(execution):
         raise ValueError("the execution is empty: there is nothing to compute.")
     execution.verify()
@@ -191,14 +194,11 @@ def check(problem: Any, rule: Any, execution: Any, key: Any, lanes: Any) -> None
             f"the execution has {execution.num_nodes} nodes but the problem has data for {problem.num_workers}; "
             "make the problem with as many shards as nodes."
         )
-    if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int | np.integer) or lanes < 1):
-        raise ValueError(f"`lanes` must be a positive whole number, got {lanes!r}.")
 
 
 def records_of(execution: Execution, every: int | None, times: Any) -> tuple[list[int], np.ndarray | None]:
     """After how many rows to record, first and last included; and at which times, if these were asked for."""
-    if every is not None and times is not None:
-        raise ValueError("give either `every` or `times`, not both.")
+    check_records(every, times)
     if times is not None:
         wanted, end = np.asarray(times, np.float64), float(execution.time[-1])
         if wanted.ndim != 1 or not np.all(np.diff(wanted, prepend=0.0) >= 0) or np.any(wanted > end):
@@ -206,8 +206,6 @@ def records_of(execution: Execution, every: int | None, times: Any) -> tuple[lis
         wanted = np.concatenate([[0.0], wanted[(wanted > 0) & (wanted < end)], [end]])
         rows = np.searchsorted(execution.time, wanted, side="right")
         return [0, *rows[1:].tolist()], wanted
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int | np.integer) or every < 1):
-        raise ValueError(f"`every` must be a positive whole number of gradients, got {every!r}.")
     inner = np.arange(every, execution.gradients[-1], every) if every else np.zeros(0, np.int64)
     row = np.searchsorted(execution.gradients, inner, side="left") - 1  # has the gradient that completes the number
     after = np.searchsorted(execution.time, execution.time[row], side="right")

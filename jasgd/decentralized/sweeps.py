@@ -16,12 +16,13 @@ from jasgd.decentralized.execution import Execution
 from jasgd.decentralized.plan import plan, together
 from jasgd.decentralized.simulation import check, chunks_of, program_of, records_of, up_to
 from jasgd.grid import Point, Value, grid_of, make, names_asked_for, require_used, seeds_of
+from jasgd.inputs import starting_point
 from jasgd.keys import split_key
 from jasgd.memory import free_memory
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.results import labels, provenance
-from jasgd.traced import Traced, tree_bytes
+from jasgd.traced import Traced, require_workers, tree_bytes
 from jasgd.traffic import UNITS
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ def sweep(
             records[id(its_execution)] = records_of(its_execution, every, times)
             _require_same_records(its_execution, executions.of(*cases[0]), records, timed=times is not None)
         init_key, jobs_key = split_key(jax.random.fold_in(key, seed))
-        start = jax.tree.map(jnp.asarray, problem.init(init_key) if params is None else params)
+        start = starting_point(problem, init_key, params)
         if id(its_rule) not in programs:
             programs[id(its_rule)] = program_of(problem, its_rule, start, jobs_key)
+            require_workers(programs[id(its_rule)], int(its_execution.node.max()))
         program = dataclasses.replace(programs[id(its_rule)], params=start, rule_state=its_rule.init(start))
         structure = (id(its_execution), program.sample, program.gradient, program.rule)
         groups.setdefault(structure, []).append((index, program, jobs_key))

@@ -16,7 +16,7 @@ from jasgd.decentralized._links import pairwise, row_weights
 from jasgd.decentralized._table import Table
 from jasgd.decentralized.execution import Execution
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 
 CITATION = """\
 @inproceedings{bornstein2023swift,
@@ -60,6 +60,7 @@ def swift(
       >>> execution.mix[:3], execution.mix[3:6]  # nothing has come yet: all is from the start
       (array([0, 1, 2], dtype=int32), array([1, 0, 2], dtype=int32))
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients, average_every=average_every)
     arguments: dict[str, object] = {"average_every": average_every, "only_new": only_new}
     given = (fleet, weights, gradients, latencies, seed, arguments)
@@ -79,6 +80,7 @@ def adsgd(fleet: Fleet, weights: ArrayLike, gradients: int, *, latencies: ArrayL
       >>> len(jasgd.decentralized.adsgd(jasgd.fleet.equal(3), weights, 6))
       6
     """
+    require_fleet(fleet, seed)
     require_whole(gradients=gradients)
     return _wait_free("adsgd", fleet, weights, gradients, latencies, seed, {}, every=1, only_new=False, send_before=False)
 

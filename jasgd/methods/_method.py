@@ -12,6 +12,7 @@ from jasgd._citation import citation
 from jasgd.fleet import Fleet
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
+from jasgd.rules._learning_rate import require_learning_rate
 from jasgd.schedule import Schedule
 from jasgd.simulation import Run, simulate
 
@@ -69,6 +70,12 @@ def asynchronously(
 ) -> Method:
     """The same under plain asynchronous SGD's protocol."""
     return method(name, protocols.asynchronous(fleet, updates, seed=seed), rule, source)
+
+
+def sgd(learning_rate: Any) -> optax.GradientTransformation:
+    """The rule of methods that are all in their protocol."""
+    require_learning_rate(learning_rate)
+    return optax.sgd(learning_rate)
 
 
 def rate(learning_rate: Any, smoothness: float | None, theorem: Callable[[float], float]) -> Any:

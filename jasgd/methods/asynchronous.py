@@ -6,7 +6,8 @@ import optax
 
 from jasgd import protocols, rules, theory
 from jasgd.fleet import Fleet
-from jasgd.methods._method import Method, asynchronously, method, rate
+from jasgd.methods._method import Method, asynchronously, method, rate, sgd
+from jasgd.protocols._checks import require_fleet
 
 
 def asynchronous_sgd(
@@ -33,7 +34,7 @@ def asynchronous_sgd(
         smoothness,
         lambda L: theory.asynchronous_step_size(L, fleet.num_workers, int(schedule.delay.max())),
     )
-    return method("asynchronous SGD", schedule, optax.sgd(step), protocols.asynchronous)
+    return method("asynchronous SGD", schedule, sgd(step), protocols.asynchronous)
 
 
 def delay_adaptive_sgd(
@@ -55,6 +56,7 @@ def delay_adaptive_sgd(
     Example:
       >>> method = jasgd.methods.delay_adaptive_sgd(jasgd.fleet.equal(4), 100, smoothness=1.0)
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     step = rate(learning_rate, smoothness, lambda L: theory.delay_adaptive_step_size(L, n))
     rule = rules.delay_adaptive_sgd(step, concurrency=n)
@@ -84,6 +86,7 @@ def rescaled_sgd(
       >>> fleet = jasgd.fleet.fixed([1.0, 8.0])
       >>> method = jasgd.methods.rescaled_sgd(fleet, 100, learning_rate=0.1)
     """
+    require_fleet(fleet, seed)
     schedule = protocols.asynchronous(fleet, updates, seed=seed)
     rule: optax.GradientTransformation
     if source != "times" and normaliser != "harmonic":
@@ -113,7 +116,7 @@ def clipped_sgd(
     Example:
       >>> method = jasgd.methods.clipped_sgd(jasgd.fleet.equal(4), 100, learning_rate=0.1, max_norm=1.0)
     """
-    rule = optax.chain(optax.clip_by_global_norm(max_norm), optax.sgd(learning_rate))
+    rule = optax.chain(optax.clip_by_global_norm(max_norm), sgd(learning_rate))
     reference = (
         "@article{erickson2026clipped,\n  author={Erickson and Johansson}, journal={arXiv:2606.13287}, year={2026}}\n"
     )
@@ -127,7 +130,7 @@ def picky_sgd(fleet: Fleet, updates: int, *, learning_rate: optax.ScalarOrSchedu
     Example:
       >>> method = jasgd.methods.picky_sgd(jasgd.fleet.equal(4), 100, learning_rate=0.1, radius=1.0)
     """
-    return asynchronously("Picky SGD", fleet, updates, rules.picky(optax.sgd(learning_rate), radius), rules.picky, seed=seed)
+    return asynchronously("Picky SGD", fleet, updates, rules.picky(sgd(learning_rate), radius), rules.picky, seed=seed)
 
 
 def dc_asgd(

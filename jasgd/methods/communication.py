@@ -6,7 +6,8 @@ from numpy.typing import ArrayLike
 from jasgd import oracles, protocols, rules, theory
 from jasgd.compressors.compressor import Compressor
 from jasgd.fleet import Fleet
-from jasgd.methods._method import Method, method, rate
+from jasgd.methods._method import Method, method, rate, sgd
+from jasgd.protocols._checks import require_fleet
 
 
 def shadowheart(
@@ -55,7 +56,7 @@ def shadowheart(
     return method(
         "Shadowheart SGD",
         schedule,
-        optax.sgd(rate(learning_rate, smoothness, theory.shadowheart_step_size)),
+        sgd(rate(learning_rate, smoothness, theory.shadowheart_step_size)),
         protocols.shadowheart,
         oracle=oracles.compressed(oracles.gradient(work.gradients), compressor, messages=work.messages),
     )
@@ -80,7 +81,7 @@ def compressed_minibatch_sgd(
     return Method(
         name=f"minibatch SGD, {compressor.name}",
         schedule=protocols.minibatch(fleet, updates, seed=seed),
-        rule=optax.sgd(learning_rate),
+        rule=sgd(learning_rate),
         reference="",
         oracle=oracles.compressed(oracles.gradient(), compressor),
     )
@@ -99,6 +100,7 @@ def ef21(
       >>> fleet = jasgd.fleet.fixed([1.0, 2.0]).with_links(upload=0.1)
       >>> method = jasgd.methods.ef21(fleet, 10, compressor=jasgd.compressors.top_k(3), learning_rate=0.1)
     """
+    require_fleet(fleet, seed)
     rule = rules.ef21(learning_rate, fleet.num_workers, compressor)
     return method("EF21", protocols.minibatch(fleet, updates, seed=seed), rule, rules.ef21)
 
@@ -127,9 +129,10 @@ def dropping_sgd(
       >>> method.schedule.summary().dropped  # about half of all arrivals
       889
     """
+    require_fleet(fleet, seed)
     oldest = fleet.num_workers if max_delay is None else max_delay
     schedule = protocols.asynchronous(fleet, updates, max_delay=oldest, age_in="arrivals", seed=seed)
-    return method("asynchronous SGD with drops", schedule, optax.sgd(learning_rate), protocols.shadowheart)
+    return method("asynchronous SGD with drops", schedule, sgd(learning_rate), protocols.shadowheart)
 
 
 def fastest_worker_sgd(
@@ -150,6 +153,6 @@ def fastest_worker_sgd(
     return Method(
         name="the fastest worker alone",
         schedule=protocols.fastest_worker(fleet, updates, compute=compute, seed=seed),
-        rule=optax.sgd(learning_rate),
+        rule=sgd(learning_rate),
         reference="",
     )

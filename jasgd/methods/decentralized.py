@@ -7,7 +7,7 @@ import optax
 
 from jasgd import decentralized, oracles, theory
 from jasgd.fleet import Fleet
-from jasgd.methods._method import Method, method, rate
+from jasgd.methods._method import Method, method, rate, sgd
 from jasgd.oracles.oracle import Oracle
 from jasgd.schedule import Schedule
 
@@ -46,7 +46,7 @@ def fragile(
     size = _batch(batch, noise_ratio, theory.fragile_batch)
     schedule = decentralized.fragile(fleet, graph, updates, size, pivot=pivot, ties=ties)
     step = rate(learning_rate, smoothness, theory.fragile_step_size)
-    return method("Fragile SGD", schedule, optax.sgd(step), decentralized.fragile, oracle=_means(schedule))
+    return method("Fragile SGD", schedule, sgd(step), decentralized.fragile, oracle=_means(schedule))
 
 
 def amelie(
@@ -78,7 +78,7 @@ def amelie(
     size = _batch(batch, noise_ratio, lambda s: theory.malenia_batch(s, fleet.num_workers))
     schedule = decentralized.amelie(fleet, graph, updates, size, pivot=pivot)
     step = rate(learning_rate, smoothness, theory.fragile_step_size)
-    return method("Amelie SGD", schedule, optax.sgd(step), decentralized.amelie, oracle=_means(schedule))
+    return method("Amelie SGD", schedule, sgd(step), decentralized.amelie, oracle=_means(schedule))
 
 
 def _batch(batch: int | None, noise_ratio: float | None, theorem: Callable[[float], int]) -> int:

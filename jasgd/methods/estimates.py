@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from jasgd import oracles, protocols
 from jasgd.fleet import Fleet
-from jasgd.methods._method import Method, method
+from jasgd.methods._method import Method, method, sgd
 
 
 def ascd(fleet: Fleet, updates: int, *, learning_rate: optax.ScalarOrSchedule, block: int = 1, seed: int = 0) -> Method:
@@ -21,7 +21,7 @@ def ascd(fleet: Fleet, updates: int, *, learning_rate: optax.ScalarOrSchedule, b
       >>> run = method.simulate(jasgd.problems.quadratic(10), key=jax.random.key(0))
     """
     schedule = protocols.asynchronous(fleet, updates, seed=seed)
-    return method("ASCD", schedule, optax.sgd(learning_rate), oracles.coordinates, oracle=oracles.coordinates(block))
+    return method("ASCD", schedule, sgd(learning_rate), oracles.coordinates, oracle=oracles.coordinates(block))
 
 
 def aszd(
@@ -47,4 +47,4 @@ def aszd(
     """
     schedule = protocols.asynchronous(fleet, updates, seed=seed)
     oracle = oracles.zeroth_order(mu, directions)
-    return method("ASZD", schedule, optax.sgd(learning_rate), oracles.zeroth_order, oracle=oracle)
+    return method("ASZD", schedule, sgd(learning_rate), oracles.zeroth_order, oracle=oracle)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from jasgd import oracles, protocols, rules
 from jasgd.fleet import Fleet
 from jasgd.methods._method import Method, method
+from jasgd.protocols._checks import require_fleet
 from jasgd.rules.delay_weights import Weight
 
 
@@ -70,6 +71,7 @@ def fadas(
     Example:
       >>> method = jasgd.methods.fadas(jasgd.fleet.equal(50), 10, concurrency=25)
     """
+    require_fleet(fleet, seed)
     half = max(1, fleet.num_workers // 2)
     schedule = protocols.buffered(
         fleet, updates, buffer, assignment="idle", concurrency=half if concurrency is None else concurrency, seed=seed
@@ -91,6 +93,7 @@ def ca2fl(
     Example:
       >>> method = jasgd.methods.ca2fl(jasgd.fleet.equal(40), 10, learning_rate=0.1)
     """
+    require_fleet(fleet, seed)
     schedule = protocols.buffered(fleet, updates, buffer, concurrency=concurrency, seed=seed)
     return method("CA2FL", schedule, rules.ca2fl(learning_rate, fleet.num_workers), rules.ca2fl)
 

@@ -5,6 +5,7 @@ import optax
 from jasgd import rules, theory
 from jasgd.fleet import Fleet
 from jasgd.methods._method import Method, asynchronously, rate
+from jasgd.protocols._checks import require_fleet
 
 
 def ormo(
@@ -27,6 +28,7 @@ def ormo(
     Example:
       >>> method = jasgd.methods.ormo(jasgd.fleet.equal(4), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     step = rate(learning_rate, smoothness, lambda L: theory.ormo_step_size(L, momentum, n))
     return asynchronously("OrMo", fleet, updates, rules.ormo(step, momentum, n), rules.ormo, seed=seed)
@@ -48,6 +50,7 @@ def ormo_da(
     Example:
       >>> method = jasgd.methods.ormo_da(jasgd.fleet.equal(4), 100, learning_rate=0.01, smoothness=1.0)
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     step = learning_rate
     if step is None:
@@ -64,6 +67,7 @@ def worker_momentum(
     Example:
       >>> method = jasgd.methods.worker_momentum(jasgd.fleet.equal(4), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     rule = rules.worker_momentum(learning_rate, momentum, fleet.num_workers)
     return asynchronously("shifted momentum", fleet, updates, rule, rules.worker_momentum, seed=seed)
 
@@ -76,6 +80,7 @@ def dana_slim(
     Example:
       >>> method = jasgd.methods.dana_slim(jasgd.fleet.equal(4), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     rule = rules.dana_slim(learning_rate, momentum, fleet.num_workers)
     return asynchronously("DANA-Slim", fleet, updates, rule, rules.dana_slim, seed=seed)
 
@@ -86,6 +91,7 @@ def dana_zero(fleet: Fleet, updates: int, *, learning_rate: float, momentum: flo
     Example:
       >>> method = jasgd.methods.dana_zero(jasgd.fleet.equal(4), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     rule = rules.dana_zero(learning_rate, momentum, fleet.num_workers)
     return asynchronously("DANA-Zero", fleet, updates, rule, rules.dana_zero, seed=seed)
 
@@ -96,5 +102,6 @@ def smega2(fleet: Fleet, updates: int, *, learning_rate: float, momentum: float 
     Example:
       >>> method = jasgd.methods.smega2(jasgd.fleet.equal(4), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     rule = rules.smega2(learning_rate, momentum, fleet.num_workers)
     return asynchronously("SMEGA2", fleet, updates, rule, rules.smega2, seed=seed)

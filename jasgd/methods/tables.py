@@ -8,6 +8,7 @@ import optax
 from jasgd import protocols, rules, theory
 from jasgd.fleet import Fleet
 from jasgd.methods._method import Method, best_rate, method, rate
+from jasgd.protocols._checks import require_fleet
 from jasgd.schedule import Schedule
 
 
@@ -34,6 +35,7 @@ def dude(
     Example:
       >>> method = jasgd.methods.dude(jasgd.fleet.fixed([1.0, 3.0]), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     schedule = protocols.asynchronous(fleet, updates, first_round="together", seed=seed)
     if learning_rate is None and gap is None and smoothness is not None:
@@ -76,6 +78,7 @@ def ringleader(
     Example:
       >>> method = jasgd.methods.ringleader(jasgd.fleet.fixed([1.0, 3.0]), 100, learning_rate=0.01)
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     step = best_rate(
         learning_rate,

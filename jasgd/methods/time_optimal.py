@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from jasgd import protocols, theory
 from jasgd.fleet import Fleet
-from jasgd.methods._method import Method, best_rate, method
+from jasgd.methods._method import Method, best_rate, method, sgd
 
 
 def minibatch_sgd(fleet: Fleet, updates: int, *, learning_rate: optax.ScalarOrSchedule, seed: int = 0) -> Method:
@@ -21,7 +21,7 @@ def minibatch_sgd(fleet: Fleet, updates: int, *, learning_rate: optax.ScalarOrSc
     return Method(
         name="minibatch SGD",
         schedule=protocols.minibatch(fleet, updates, seed=seed),
-        rule=optax.sgd(learning_rate),
+        rule=sgd(learning_rate),
         reference="",
     )
 
@@ -53,7 +53,7 @@ def m_synchronous_sgd(
     elif m is None or noise_ratio is not None:
         raise ValueError("give either `m` or `noise_ratio`, from which the best m follows.")
     schedule = protocols.m_synchronous(fleet, updates, m, seed=seed)
-    return method("m-Synchronous SGD", schedule, optax.sgd(learning_rate), protocols.m_synchronous)
+    return method("m-Synchronous SGD", schedule, sgd(learning_rate), protocols.m_synchronous)
 
 
 def rennala(
@@ -90,7 +90,7 @@ def rennala(
         lambda L, eps: theory.rennala_step_size(L, eps, batch=size, noise=noise or 0.0),
     )
     schedule = protocols.rennala(fleet, updates, size, interrupt=interrupt, seed=seed)
-    return method("Rennala SGD", schedule, optax.sgd(step), protocols.rennala)
+    return method("Rennala SGD", schedule, sgd(step), protocols.rennala)
 
 
 def malenia(
@@ -127,7 +127,7 @@ def malenia(
         lambda L, eps: theory.rennala_step_size(L, eps, batch=math.ceil(size or 1), noise=noise or 0.0),
     )
     schedule = protocols.malenia(fleet, updates, size, interrupt=interrupt, seed=seed)
-    return method("Malenia SGD", schedule, optax.sgd(step), protocols.malenia)
+    return method("Malenia SGD", schedule, sgd(step), protocols.malenia)
 
 
 def ringmaster(
@@ -162,7 +162,7 @@ def ringmaster(
         lambda L, eps: theory.ringmaster_step_size(L, eps, threshold=limit, noise=noise or 0.0),
     )
     schedule = protocols.ringmaster(fleet, updates, limit, stop=stop, seed=seed)
-    return method("Ringmaster ASGD", schedule, optax.sgd(step), protocols.ringmaster)
+    return method("Ringmaster ASGD", schedule, sgd(step), protocols.ringmaster)
 
 
 def naive_optimal(
@@ -191,7 +191,7 @@ def naive_optimal(
     elif workers is None or noise_ratio is not None:
         raise ValueError("give either `workers` or `noise_ratio`, from which the best number follows.")
     schedule = protocols.naive_optimal(fleet, updates, workers, seed=seed)
-    return method("Naive Optimal ASGD", schedule, optax.sgd(learning_rate), protocols.naive_optimal)
+    return method("Naive Optimal ASGD", schedule, sgd(learning_rate), protocols.naive_optimal)
 
 
 def mindflayer(
@@ -232,7 +232,7 @@ def mindflayer(
         ),
     )
     schedule = protocols.mindflayer(fleet, updates, trials, allotted, success=success, seed=seed)
-    return method("MindFlayer SGD", schedule, optax.sgd(step), protocols.mindflayer)
+    return method("MindFlayer SGD", schedule, sgd(step), protocols.mindflayer)
 
 
 def ata(
@@ -252,7 +252,7 @@ def ata(
       >>> method = jasgd.methods.ata(jasgd.fleet.equal(4), 10, batch=8, learning_rate=0.1)
     """
     schedule = protocols.ata(fleet, updates, batch, allocation=allocation, alpha=alpha, means=means, seed=seed)
-    return method("ATA", schedule, optax.sgd(learning_rate), protocols.ata)
+    return method("ATA", schedule, sgd(learning_rate), protocols.ata)
 
 
 def _fixed(fleet: Fleet) -> np.ndarray:

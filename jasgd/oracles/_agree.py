@@ -1,5 +1,7 @@
 """What an oracle uses instead of a problem's gradient must say the same as the gradient."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,14 @@ from jax.flatten_util import ravel_pytree
 from jasgd.problems.problem import Problem
 
 _TRIES = 8
+
+
+def _computed(values: Callable[[jax.Array], tuple[jax.Array, ...]]) -> list[np.ndarray]:
+    """What a function finds with one key: one program, compiled and run at once, also while another one is traced."""
+    seed = np.uint32(0)  # an argument, lest XLA try to evaluate the whole program while it compiles
+    with jax.disable_jit(False):
+        compiled = jax.jit(lambda seed: values(jax.random.key(seed))).lower(seed).compile()
+        return [np.asarray(value) for value in compiled(seed)]
 
 
 def require_slopes(problem: Problem) -> None:
@@ -31,8 +41,7 @@ def require_slopes(problem: Problem) -> None:
         gradient = ravel_pytree(problem.gradient(unravel(x), batch))[0]
         return gradient @ u, (values[1] - values[2]) / (2 * h), (values[3] - values[4]) / h, rounding
 
-    with jax.ensure_compile_time_eval():
-        slope, coarse, fine, rounding = map(np.asarray, jax.vmap(differences)(jax.random.split(jax.random.key(0), _TRIES)))
+    slope, coarse, fine, rounding = _computed(lambda key: jax.vmap(differences)(jax.random.split(key, _TRIES)))
     settled = np.abs(coarse - fine) <= 0.005 * np.abs(fine)
     wrong = settled & (np.abs(fine - slope) > 0.03 * np.maximum(np.abs(fine), np.abs(slope)) + rounding)
     if wrong.any():
@@ -49,14 +58,12 @@ def require_entries(problem: Problem) -> None:
         return
     partial = problem.partial
 
-    def both() -> tuple[jax.Array, jax.Array, jax.Array]:
-        key = jax.random.key(0)
+    def both(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         params, batch = problem.init(key), problem.sample(key, jnp.int32(0))
         g, _ = ravel_pytree(problem.gradient(params, batch))
         largest = jnp.argsort(-jnp.abs(g))[:_TRIES]
         return partial(params, batch, largest), g[largest], jnp.sqrt(jnp.finfo(g.dtype).eps)
 
-    with jax.ensure_compile_time_eval():
-        entries, expected, tolerance = map(np.asarray, both())
+    entries, expected, tolerance = _computed(both)
     if np.any(np.abs(entries - expected) > tolerance * np.abs(expected).max()):
         raise ValueError(f"`partial` of {problem.name} does not give the entries of its gradient; replace both together.")

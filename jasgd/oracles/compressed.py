@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from numpy.typing import ArrayLike
 
+from jasgd._checks import require_type
 from jasgd.compressors._tree import dimension, weigh
 from jasgd.compressors.compressor import Compressor
 from jasgd.oracles import _counts
@@ -38,10 +39,8 @@ def compressed(oracle: Oracle, compressor: Compressor, *, messages: ArrayLike = 
       >>> run.history["uploaded_bytes"]  # 20 rounds of 3 messages with 2 numbers of 4 bytes
       array([  0., 480.])
     """
-    if not isinstance(oracle, Oracle):
-        raise TypeError(f"`oracle` must be a jasgd.oracles.Oracle such as jasgd.oracles.gradient(), got {oracle!r}.")
-    if not isinstance(compressor, Compressor):
-        raise TypeError(f"`compressor` must be a jasgd.compressors.Compressor, got {compressor!r}.")
+    require_type("oracle", oracle, Oracle, "a jasgd.oracles.Oracle such as jasgd.oracles.gradient()")
+    require_type("compressor", compressor, Compressor, "a jasgd.compressors.Compressor such as jasgd.compressors.rand_k(8)")
     counts = _counts.checked("messages", messages)
 
     def transform(problem: Problem) -> Problem:

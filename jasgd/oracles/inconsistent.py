@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from jasgd._checks import require_type
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
 from jasgd.read_models import Coordinates, ReadModel, Updates
@@ -24,10 +25,8 @@ def inconsistent(oracle: Oracle, read_model: ReadModel) -> Oracle:
       >>> problem = jasgd.problems.quadratic(10)
       >>> run = jasgd.simulate(problem, optax.sgd(0.1), schedule, oracle=oracle, key=jax.random.key(0))
     """
-    if not isinstance(oracle, Oracle):
-        raise TypeError(f"`oracle` must be a jasgd.oracles.Oracle such as jasgd.oracles.gradient(), got {oracle!r}.")
-    if not isinstance(read_model, Updates | Coordinates):
-        raise TypeError(f"`read_model` must be one of jasgd.read_models, e.g. Coordinates(), got {read_model!r}.")
+    require_type("oracle", oracle, Oracle, "a jasgd.oracles.Oracle such as jasgd.oracles.gradient()")
+    require_type("read_model", read_model, Updates | Coordinates, "one of jasgd.read_models, e.g. Coordinates()")
 
     def transform(problem: Problem) -> Problem:
         inner = oracle.of(problem)

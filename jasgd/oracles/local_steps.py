@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
+from jasgd._checks import require_type
 from jasgd.extra_args import trace_rule
 from jasgd.oracles import _counts
 from jasgd.oracles.gradient import require_one_gradient
@@ -44,8 +45,7 @@ def local_steps(tx: optax.GradientTransformation, steps: ArrayLike = 1) -> Oracl
       >>> problem = jasgd.problems.quadratic(10, noise=0.1)
       >>> run = jasgd.simulate(problem, optax.sgd(0.7), schedule, oracle=oracle, key=jax.random.key(0))
     """
-    if not isinstance(tx, optax.GradientTransformation):
-        raise TypeError(f"`tx` must be an Optax transformation such as optax.sgd(0.1), got {tx!r}.")
+    require_type("tx", tx, optax.GradientTransformation, "an Optax transformation such as optax.sgd(0.1)")
     counts = _counts.checked("steps", steps)
 
     def transform(problem: Problem) -> Problem:

@@ -34,9 +34,9 @@ def zeroth_order(
     With :math:`\Delta_u = \frac{F(x + \mu u; \xi) - F(x - \mu u; \xi)}{2 \mu}` a job sends
 
     .. math::
-        \frac{N}{Y} \sum_{i \in S} \Delta_{e_i} e_i \text{ (coordinate)}, \qquad
-        \frac{1}{Y} \sum_{j \le Y} \Delta_{u_j} u_j \text{ (gaussian)}, \qquad
-        \frac{N}{Y} \sum_{j \le Y} \Delta_{u_j} u_j \text{ (sphere)},
+        \frac{N}{Y} \sum_{i \in S} \Delta_{e_i} e_i \text{ (coordinate)},
+        \qquad \frac{1}{Y} \sum_{j \le Y} \Delta_{u_j} u_j \text{ (gaussian)},
+        \qquad \frac{N}{Y} \sum_{j \le Y} \Delta_{u_j} u_j \text{ (sphere)},
 
     where :math:`S` is a uniform set of Y of the N coordinates of all leaves together, the same as that of
     :func:`jasgd.oracles.coordinates` for the same key; or :math:`u_j` are independent, normal or uniform on the unit sphere.

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import ArrayLike
 
+from jasgd._checks import numbers, require_count, require_not_negative, require_type, said
 from jasgd.problems import partition
 from jasgd.problems.problem import Problem
 
@@ -23,6 +24,10 @@ class Dataset(NamedTuple):
     Attributes:
       inputs: (M, ...) float32.
       labels: (M,) whole numbers from 0 on.
+
+    Example:
+      >>> data = jasgd.problems.Dataset(inputs=np.eye(3, dtype=np.float32), labels=np.array([0, 1, 1]))
+      >>> problem = jasgd.problems.logistic_regression(3, data=data, batch=1)
     """
 
     inputs: np.ndarray
@@ -73,8 +78,9 @@ def classification(
     if isinstance(shards, int | np.integer):
         shards = partition.iid(data.labels, int(shards))
     rows, start, size = _flatten(shards, len(data.labels))
-    if batch < 1:
-        raise ValueError(f"`batch` must be at least 1, got {batch}.")
+    require_count("batch", batch)
+    require_not_negative("l2", l2)
+    require_type("model", model, nn.Module, "a Flax linen module such as flax.linen.Dense(10)")
     classes = int(data.labels.max()) + 1
     logits = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x)[0], data.inputs[:1]).shape
     if logits != (1, classes):
@@ -165,20 +171,26 @@ def mlp(
       >>> problem = jasgd.problems.mlp(100, hidden=(32, 32))
     """
     data = digits() if data is None else _checked(data)
+    for size in hidden if isinstance(hidden, Sequence) else [hidden]:
+        require_count("hidden", size)
+    if not isinstance(hidden, Sequence):
+        raise ValueError(f"`hidden` must hold the size of every layer, such as ({hidden},), got {hidden}.")
     sizes = (*hidden, int(np.max(data[1])) + 1)
     return classification(_MLP(sizes), shards, data=data, batch=batch, l2=l2, name=f"mlp{sizes}(batch={batch}, l2={l2})")
 
 
-def _checked(data: Dataset) -> Dataset:
-    inputs, labels = np.asarray(data[0], np.float32), np.asarray(data[1])
+def _checked(data: Any) -> Dataset:
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"`data` must be a pair (inputs, labels) such as jasgd.problems.digits(), got {said(data)}.")
+    inputs, labels = numbers("inputs", data[0], np.float32), np.asarray(data[1])
     if labels.ndim != 1 or len(labels) != len(inputs):
-        raise ValueError(f"inputs and labels must be as many, got shapes {inputs.shape} and {labels.shape}.")
+        raise ValueError(f"inputs and labels must be as many, (M, ...) and (M,), got {inputs.shape} and {labels.shape}.")
     if not len(labels):
         raise ValueError("the data must hold at least one example; they are empty.")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-        raise ValueError("labels must be whole numbers from 0 on.")
+        raise ValueError(f"labels must be whole numbers from 0 on, e.g. of dtype int32, got {said(labels)}.")
     if not np.isfinite(inputs).all():
-        raise ValueError(f"example {int(np.argwhere(~np.isfinite(inputs))[0][0])} of the data is not finite.")
+        raise ValueError(f"example {int(np.argwhere(~np.isfinite(inputs))[0][0])} of the data is not finite; leave it out.")
     return Dataset(inputs, labels)
 
 
@@ -199,6 +211,8 @@ def _mean_over_slices(measured: Callable[..., Any], examples: tuple[jax.Array, .
 
 def _flatten(shards: Sequence[ArrayLike], examples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All shards in one array, where each starts, and how long it is."""
+    if not isinstance(shards, Sequence | np.ndarray):
+        raise ValueError(f"`shards` must be how many workers there are, or the examples of each, got {said(shards)}.")
     parts = [np.asarray(shard) for shard in shards]
     if not parts:
         raise ValueError("`shards` must hold one array of indices per worker; it is empty.")

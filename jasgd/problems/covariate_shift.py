@@ -29,21 +29,21 @@ def covariate_shift(
     truth: ArrayLike | None = None,
     worker_sources: Sequence[ArrayLike] | None = None,
 ) -> Problem:
-    r"""Normal inputs :math:`x \sim N(0, S)` with :math:`y = \langle x, w^* \rangle + \sigma \, N(0, 1)`, started at zero.
+    r"""Normal inputs :math:`x \sim N(0, S)` with :math:`y = \langle x, w^\star \rangle + \sigma N(0, 1)`, started at zero.
 
     A job draws one sample; its loss is :math:`(\langle x, w \rangle - y)^2 / 2`. Metrics are exact: ``source_risk`` and
-    ``target_risk`` are :math:`(w - w^*)^T S (w - w^*)` and the same with T; ``loss`` is half of the source risk plus half of
-    :math:`\sigma^2`.
+    ``target_risk`` are :math:`(w - w^\star)^T S (w - w^\star)` and the same with T; ``loss`` is half of the source risk
+    plus half of :math:`\sigma^2`.
 
     Args:
       source, target: S and T, (d, d) matrices or (d,) vectors, which stand for diagonals.
-      ellipse: M, likewise; the truth has :math:`w^{*T} M w^* \le 1`.
+      ellipse: M, likewise; the truth has :math:`w^{\star T} M w^\star \le 1`.
       noise: :math:`\sigma`.
       samples: the number of samples for which the truth is least favourable; give either this or ``truth``. The truth is
         then :func:`jasgd.theory.shift_least_favourable`, at which the best linear estimator attains its worst risk.
-      truth: :math:`w^*`.
+      truth: :math:`w^\star`.
       worker_sources: a covariance of the inputs for each worker, if they differ. S, which the loss and the source risk are
-        for, is then any mixture of them, e.g. their mean: :math:`w^*` minimises all of them.
+        for, is then any mixture of them, e.g. their mean: :math:`w^\star` minimises all of them.
 
     Example:
       >>> s = np.arange(1.0, 41) ** -2

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd._checks import numbers
 from jasgd.problems.problem import Problem
 
 
@@ -22,7 +23,7 @@ def least_squares(features: ArrayLike, targets: ArrayLike, *, batch: int | None 
       >>> problem.facts["smoothness"] > 0
       True
     """
-    a, b = np.asarray(features, np.float64), np.asarray(targets, np.float64)
+    a, b = numbers("features", features), numbers("targets", targets)
     if a.ndim != 2 or b.shape != (len(a),) or not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError(f"`features` must be (M, d) and `targets` (M,), all finite; got shapes {a.shape} and {b.shape}.")
     if batch is not None and not 1 <= batch <= len(a):

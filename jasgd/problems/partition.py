@@ -6,6 +6,8 @@ The label split by a Dirichlet law is that of Hsu, Qi, Brown 2019, https://arxiv
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd._checks import said
+
 
 def iid(labels: ArrayLike, num_workers: int, *, seed: int = 0) -> list[np.ndarray]:
     """Equal shares (up to one example) of the shuffled data.
@@ -73,7 +75,9 @@ def sizes(labels: ArrayLike, counts: ArrayLike, *, seed: int = 0) -> list[np.nda
 
 
 def _enough(labels: ArrayLike, num_workers: int) -> int:
+    if np.ndim(labels) == 0:
+        raise ValueError(f"`labels` must hold the label of every example, got {said(labels)}.")
     count = len(np.asarray(labels))
-    if not 1 <= num_workers <= count:
-        raise ValueError(f"`num_workers` must lie between 1 and the {count} examples, got {num_workers}.")
+    if not isinstance(num_workers, int | np.integer) or not 1 <= num_workers <= count:
+        raise ValueError(f"`num_workers` must lie between 1 and the {count} examples, got {said(num_workers)}.")
     return count

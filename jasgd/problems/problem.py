@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from numpy.typing import ArrayLike
 
+from jasgd._checks import require_count, require_function
 from jasgd.read_models import ReadModel
 
 Batch = Any
+_FUNCTIONS = {"init": ("key",), "loss": ("params", "batch"), "sample": ("key", "worker"), "metrics": ("params",)}
 Metrics = Mapping[str, jax.Array]
 
 
@@ -47,21 +50,42 @@ class Problem:
       ... )
     """
 
-    init: Callable[[jax.Array], optax.Params]
-    loss: Callable[[optax.Params, Batch], jax.Array]
+    init: Callable[[jax.Array], Any]
+    loss: Callable[[Any, Batch], jax.Array]
     sample: Callable[[jax.Array, jax.Array], Batch]
-    metrics: Callable[[optax.Params], Metrics]
-    gradient: Callable[[optax.Params, Batch], optax.Updates] = None  # type: ignore[assignment]
+    metrics: Callable[[Any], Metrics]
+    gradient: Callable[[Any, Batch], Any] = None  # type: ignore[assignment]
     mean_sample: Callable[[jax.Array, jax.Array, jax.Array], Batch] | None = None
-    partial: Callable[[optax.Params, Batch, jax.Array], jax.Array] | None = None
+    partial: Callable[[Any, Batch, jax.Array], jax.Array] | None = None
     num_workers: int | None = None
     name: str = "problem"
     facts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     job_gradients: ArrayLike | None = None
     job_messages: ArrayLike | None = None
-    message_bytes: Callable[[optax.Params], float] | None = None
+    message_bytes: Callable[[Any], float] | None = None
     read_model: ReadModel | None = None
 
     def __post_init__(self) -> None:
+        for name, arguments in _FUNCTIONS.items():
+            require_function(name, getattr(self, name), *arguments)
+        if self.num_workers is not None:
+            require_count("num_workers", self.num_workers)
         if self.gradient is None:
-            object.__setattr__(self, "gradient", jax.grad(self.loss))
+            object.__setattr__(self, "gradient", jax.grad(_scalar(self.loss)))
+
+
+def _scalar(loss: Callable[[optax.Params, Batch], Any]) -> Callable[[optax.Params, Batch], jax.Array]:
+    """The loss, which must be one real number."""
+
+    def checked(params: optax.Params, batch: Batch) -> jax.Array:
+        value = loss(params, batch)
+        if isinstance(value, tuple):
+            raise TypeError(
+                "`loss` must return the loss alone, got a tuple; what else is to be recorded belongs to `metrics`"
+            )
+        if value is None or jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            what = "nothing" if value is None else f"{jnp.result_type(value)}{list(jnp.shape(value))}"
+            raise TypeError(f"`loss` must return one real number, such as jnp.mean(errors), got {what}")
+        return jnp.asarray(value)
+
+    return checked

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd._checks import require_count, require_not_negative
 from jasgd.problems._normal import normal
 from jasgd.problems.problem import Problem
 
@@ -44,10 +45,8 @@ def quadratic(
       >>> round(problem.facts["smallest_loss"], 6)
       -0.124928
     """
-    if dim < 1:
-        raise ValueError(f"`dim` must be at least 1, got {dim}.")
-    if not noise >= 0:
-        raise ValueError(f"`noise` must not be negative, got {noise}.")
+    require_count("dim", dim)
+    require_not_negative("noise", noise)
     if noise_kind not in ("iid", "scalar"):
         raise ValueError(f"`noise_kind` must be 'iid' or 'scalar', got {noise_kind!r}.")
     if spectrum is None:

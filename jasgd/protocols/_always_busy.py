@@ -10,6 +10,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
+from jasgd.protocols._checks import nobody_answers
 
 
 def always_busy(fleet: Fleet, updates: int, active: int, dispatch: str, seed: int) -> tuple[dict[str, Any], Ledger]:
@@ -22,7 +23,7 @@ def always_busy(fleet: Fleet, updates: int, active: int, dispatch: str, seed: in
     order = np.argsort(times, kind="stable")[:updates]
     if len(order) < updates or times[order[-1]] == np.inf:
         answers = int(np.count_nonzero(np.isfinite(times[order])))
-        raise ValueError(f"no worker answers any more after update {answers}; {updates} were asked for.")
+        raise nobody_answers(answers, updates)
     first = np.repeat(np.cumsum(counts) - counts, counts)
     worker = np.repeat(np.arange(active, dtype=np.int32), counts)[order]
     job = (order - first[order]).astype(np.int32)

@@ -43,7 +43,9 @@ def arrivals(
 def require_answer(worker: int, finish: float) -> None:
     """Raise if a job never ends."""
     if finish == np.inf:
-        raise ValueError(f"worker {worker} never answers, and this protocol waits for every worker.")
+        raise ValueError(
+            f"worker {worker} never answers, and this protocol waits for every worker; leave it out of the fleet."
+        )
 
 
 def _fixed(times: np.ndarray, workers: np.ndarray) -> Iterator[tuple[float, int, float]]:

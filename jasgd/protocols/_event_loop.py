@@ -8,6 +8,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
+from jasgd.protocols._checks import nobody_answers
 from jasgd.protocols._tally import Tally, table
 
 Assignment = Literal["own", "random", "shuffled", "idle"]
@@ -59,13 +60,13 @@ class Server:
         while version < updates:
             now, worker, job = heapq.heappop(self.heap)
             if now == np.inf:
-                raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
+                raise nobody_answers(version, updates)
             read, then, start = self.running.pop((worker, job))
             age = version - read if self.age_in == "updates" else arrivals - then
             arrivals += 1
             version_before = version
             if self.max_delay is not None and age > self.max_delay:
-                tally.drop(worker, now - start, read, version)
+                tally.drop(worker, job, read, start, now, version)
                 dropped_in_a_row += 1
                 if dropped_in_a_row > most_in_a_row:
                     raise ValueError(

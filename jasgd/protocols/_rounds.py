@@ -14,7 +14,7 @@ from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
 from jasgd.protocols import _too_slow
 from jasgd.protocols._arrivals import arrivals, require_answer
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import nobody_answers, require_whole
 from jasgd.protocols._tally import Tally, table
 
 # Made anew for every round; told of each arrival, it says whether the round closes with it.
@@ -57,13 +57,13 @@ def _without_interrupts(
                 made.append((now, worker))
                 version, closed = version + 1, closes()
         else:
-            tally.drop(worker, now - start, read[worker], version)
+            tally.drop(worker, jobs[worker], read[worker], start, now, version)
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:
             running = [(i, read[i], busy_since[i]) for i in active] + _too_slow.drop_all(fleet, slow, made, tally)
             return _columns(rows, ends), tally.ledger(sorted(running))
-    raise _nobody(version, updates)
+    raise nobody_answers(version, updates)
 
 
 def _with_interrupts(fleet: Fleet, updates: int, closes: Closes, need_all: bool, seed: int) -> tuple[dict[str, Any], Ledger]:
@@ -76,7 +76,7 @@ def _with_interrupts(fleet: Fleet, updates: int, closes: Closes, need_all: bool,
         start = [began] * n
         for finish, worker in _one_round(n, lambda i: clocks[i](start[i]), start, need_all):  # noqa: B023
             if finish == np.inf:
-                raise _nobody(version, updates)
+                raise nobody_answers(version, updates)
             rows.append((worker, jobs[worker], version, start[worker], finish))
             jobs[worker] += 1
             ends.append(closed(worker))
@@ -116,7 +116,7 @@ def _repeated(fleet: Fleet, updates: int, closes: Closes, need_all: bool) -> tup
     done = [0] * n
     for finish, worker in _one_round(n, lambda i: start[i] + float(times[i]), start, need_all):
         if finish == np.inf:
-            raise _nobody(0, updates)
+            raise nobody_answers(0, updates)
         rows.append((worker, done[worker], 0, start[worker], finish))
         done[worker] += 1
         if closed(worker):
@@ -156,7 +156,3 @@ def ties_by_worker(columns: dict[str, Any]) -> dict[str, Any]:
 
 def _columns(rows: list[Row], ends: list[bool]) -> dict[str, Any]:
     return table(rows) | {"apply": np.array(ends)}
-
-
-def _nobody(version: int, updates: int) -> ValueError:
-    return ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")

@@ -1,12 +1,13 @@
 """Keeping count of the work that leaves no row."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jasgd.fleet import Fleet
-from jasgd.ledger import Ledger
+from jasgd.ledger import DroppedJobs, Ledger
 from jasgd.traffic import Traffic
 
 
@@ -21,12 +22,20 @@ class Tally:
         self.dropped, self.dropped_seconds = [0] * num_workers, [0.0] * num_workers
         self.cancelled, self.cancelled_seconds = [0] * num_workers, [0.0] * num_workers
         self.idle_seconds = [0.0] * num_workers
+        # Of every dropped job, what DroppedJobs says of it; compact, as there may be as many as rows.
+        self._dropped_jobs = (array("i"), array("i"), array("i"), array("d"), array("d"))
         self.lost_delay = 0
 
-    def drop(self, worker: int, seconds: float, read: int, version: int) -> None:
+    def drop(self, worker: int, job: int, read: int, start: float, now: float, version: int) -> None:
         """A gradient of the point ``read`` that arrives when ``version`` is the newest, and is not used."""
         self.dropped[worker] += 1
-        self.dropped_seconds[worker] += seconds
+        self.dropped_seconds[worker] += now - start
+        who, jobs, reads, starts, times = self._dropped_jobs
+        who.append(worker)
+        jobs.append(job)
+        reads.append(read)
+        starts.append(start)
+        times.append(now)
         self.lost_delay += version - read
         self._arrived_in_vain[version] += 1
         self._seconds_in_vain[version] += self._wire[worker]
@@ -60,8 +69,15 @@ class Tally:
             pending_worker=np.array([worker for worker, _, _ in jobs], np.int64),
             pending_read=np.array([read for _, read, _ in jobs], np.int64),
             pending_start=np.array([start for _, _, start in jobs], np.float64),
+            dropped_jobs=self._jobs(),
             lost=self._lost(),
         )
+
+    def _jobs(self) -> DroppedJobs | None:
+        if not any(self.dropped):
+            return None
+        names = ("worker", "job", "read", "start", "time")
+        return DroppedJobs(**{name: np.array(column) for name, column in zip(names, self._dropped_jobs, strict=True)})
 
     def _lost(self) -> Traffic | None:
         if not any(self.dropped):

@@ -16,7 +16,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._always_busy import always_busy
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._event_loop import Server
 from jasgd.schedule import Schedule
 
@@ -78,6 +78,7 @@ def asynchronous(
       >>> schedule.worker, schedule.delay
       (array([0, 1, 0, 0], dtype=int32), array([0, 1, 1, 0], dtype=int32))
     """
+    require_fleet(fleet, seed)
     arguments = {key: value for key, value in locals().items() if key != "fleet"} | {"fleet": fleet.name}
     jobs = fleet.num_workers if concurrency is None else concurrency
     _check(fleet.num_workers, updates, assignment, wait_for, jobs, parallel, dispatch, max_delay, age_in, first_round)

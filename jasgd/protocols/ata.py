@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Schedule
 
@@ -48,8 +48,8 @@ def ata(
     gradient is wasted. After round k, with :math:`m_i` the mean of worker i's :math:`K_i` durations so far, the next
     allocation minimises :math:`\max_i a_i s_i`, for
 
-    - "ata": :math:`s_i = \max\{m_i - 2 \alpha c_i, 0\}`, :math:`c_i = \sqrt{\ln(2 k^2) / K_i} + \ln(2 k^2) / K_i`.
-    - "empirical" (ATA-E): :math:`s_i = m_i \max\{1 - 2 \alpha c_i, 0\}`; here :math:`\alpha` is a ratio, the paper's eta.
+    - "ata": :math:`s_i = \max(m_i - 2 \alpha c_i, 0)`, :math:`c_i = \sqrt{\ln(2 k^2) / K_i} + \ln(2 k^2) / K_i`.
+    - "empirical" (ATA-E): :math:`s_i = m_i \max(1 - 2 \alpha c_i, 0)`; here :math:`\alpha` is a ratio, the paper's eta.
     - "fixed" (FTA): the true means, for ever.
 
     "uniform" (UTA) shares the tasks equally and draws who gets those left over. The greedy baseline GTA is
@@ -71,6 +71,7 @@ def ata(
       >>> np.bincount(schedule.worker), schedule.time[schedule.apply]
       (array([8, 4, 2]), array([4., 8.]))
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates, batch=batch)
     n = fleet.num_workers
     known = _known_means(fleet, allocation, means)
@@ -93,7 +94,10 @@ def ata(
             for job in range(jobs[i], jobs[i] + int(tasks[i])):
                 finish = clock(start)
                 if finish == math.inf:
-                    raise ValueError(f"worker {i} never answers in round {version}, which therefore never ends.")
+                    raise ValueError(
+                        f"worker {i} never answers in round {version}, which therefore never ends; "
+                        "leave it out of the fleet."
+                    )
                 rows.append((i, job, version, start, finish))
                 start = finish
             jobs[i] += int(tasks[i])

@@ -14,7 +14,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._event_loop import Server
 from jasgd.rules.dude import CITATION as DUDE
 from jasgd.rules.fedbuff import CITATION as CITATION
@@ -52,6 +52,7 @@ def buffered(
       >>> schedule.apply.sum(), schedule.weight[0], schedule.delay.max()
       (np.int64(3), np.float32(0.25), np.int32(2))
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     jobs = n if concurrency is None else concurrency
     arguments = {key: value for key, value in locals().items() if key not in ("fleet", "n", "jobs")} | {"fleet": fleet.name}
@@ -92,6 +93,7 @@ def semi_asynchronous(
       >>> schedule.worker, schedule.read
       (array([0, 1, 0, 1, 0, 1], dtype=int32), array([0, 0, 1, 1, 2, 2], dtype=int32))
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     require_whole(updates=updates)
     require_whole(least=None, wait_for=wait_for)

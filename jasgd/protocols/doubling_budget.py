@@ -10,7 +10,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._budget import contents, ledger, nominal_times, shares, times
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.schedule import Schedule
 from jasgd.theory.shadowheart import ShadowheartCounts, shadowheart_counts
 from jasgd.traffic import Traffic
@@ -38,6 +38,7 @@ def doubling_budget(
       >>> schedule.contents.gradients, schedule.time[-1], schedule.ledger.dropped
       (array([2, 2]), np.float64(6.0), array([1, 1]))
     """
+    require_fleet(fleet)
     require_whole(updates=updates)
     if not (first > 0 and math.isfinite(first)):
         raise ValueError(f"`first` must be a positive number of seconds, got {first}.")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
 from jasgd.protocols._budget import nominal_times
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.schedule import Schedule
 from jasgd.traffic import Contents
 
@@ -31,6 +31,7 @@ def fastest_worker(fleet: Fleet, updates: int, *, compute: ArrayLike | None = No
       >>> schedule.worker, schedule.time
       (array([1, 1, 1], dtype=int32), array([1., 2., 3.]))
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates)
     n, alone = fleet.num_workers, fleet if fleet.computing is None else fleet.computing
     fastest = int(np.argmin(nominal_times(fleet, compute)[0]))
@@ -40,7 +41,9 @@ def fastest_worker(fleet: Fleet, updates: int, *, compute: ArrayLike | None = No
         now = 0.0
         time = np.array([now := power.finish(now, float(each)) for each in seconds])
     if not np.isfinite(time[-1]):
-        raise ValueError(f"worker {fastest} never answers after update {np.argmax(~np.isfinite(time))}.")
+        raise ValueError(
+            f"worker {fastest} never answers after update {np.argmax(~np.isfinite(time))}; leave it out of the fleet."
+        )
     row, others = np.arange(updates), np.arange(n) != fastest
     nothing = np.zeros(n, np.int64)
     return Schedule(

@@ -14,7 +14,7 @@ import numpy as np
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
 from jasgd.protocols import _too_slow
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._rounds import ties_by_worker
 from jasgd.protocols._tally import Tally, table
 from jasgd.schedule import Schedule
@@ -45,6 +45,7 @@ def m_synchronous(fleet: Fleet, updates: int, m: int, *, interrupt: bool = True,
       >>> np.round(schedule.time[schedule.apply], 1)
       array([1.7, 3.4, 5.1])
     """
+    require_fleet(fleet, seed)
     n = fleet.num_workers
     require_whole(updates=updates)
     require_whole(least=None, m=m)
@@ -130,7 +131,7 @@ def _finished(fleet: Fleet, updates: int, m: int, seed: int) -> tuple[dict[str, 
             rows.append((worker, jobs[worker], version, start[worker], now))
             waiting.append(worker)
         else:
-            tally.drop(worker, now - start[worker], read[worker], version)
+            tally.drop(worker, jobs[worker], read[worker], start[worker], now, version)
             read[worker], start[worker] = version, now
             heapq.heappush(heap, (clocks[worker](now), worker))
         jobs[worker] += 1

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.schedule import Schedule
 
@@ -65,6 +65,7 @@ def mindflayer(
       >>> schedule.weight[0], schedule.duration.max() <= 2.0, schedule.ledger.cancelled.sum() > 0
       (np.float32(0.5), np.True_, np.True_)
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates)
     n = fleet.num_workers
     tries, limits, chance = _checked(n, trials, allotted, success)
@@ -117,7 +118,10 @@ def _run(
                     rows.append((i, job, version, start, finish))
                     start, cut_since = finish, 0.0
                 elif last == math.inf:
-                    raise ValueError(f"worker {i} never answers after update {version}, and its trials are never cut.")
+                    raise ValueError(
+                        f"worker {i} never answers after update {version}, and its trials are never cut; "
+                        "leave it out of the fleet."
+                    )
                 else:
                     tally.cancelled[i] += 1
                     cut, cut_since, start = cut + last - start, cut_since + last - start, last

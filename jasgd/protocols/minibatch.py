@@ -8,7 +8,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.schedule import Schedule
 
 
@@ -29,13 +29,17 @@ def minibatch(fleet: Fleet, updates: int, *, participants: int | None = None, se
       >>> jasgd.protocols.minibatch(jasgd.fleet.equal(100), 5, participants=10).summary().deliveries
       50
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates)
     n, now = fleet.num_workers, 0.0
     m = n if participants is None else participants
     if not 1 <= m <= n:
         raise ValueError(f"`participants` must lie between 1 and the {n} workers, got {participants}.")
     if m == n and fleet.times is not None and not np.isfinite(fleet.times).all():
-        raise ValueError(f"worker {int(np.argmax(fleet.times))} never answers, so no round of minibatch SGD ever ends.")
+        raise ValueError(
+            f"worker {int(np.argmax(fleet.times))} never answers, so no round of minibatch SGD ever ends; "
+            "leave it out of the fleet."
+        )
     clocks = fleet.clocks(seed=seed)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     worker, job = np.empty((2, updates, m), np.int64)
@@ -46,7 +50,9 @@ def minibatch(fleet: Fleet, updates: int, *, participants: int | None = None, se
         finish = np.array([clocks[i](now) for i in drawn.tolist()])
         if not np.isfinite(finish).all():
             late = int(drawn[np.argmax(finish)])
-            raise ValueError(f"worker {late} never answers in round {round_}, which therefore never ends.")
+            raise ValueError(
+                f"worker {late} never answers in round {round_}, which therefore never ends; leave it out of the fleet."
+            )
         order = np.argsort(finish, kind="stable")
         end = finish.max()
         worker[round_], job[round_], time[round_], start[round_] = drawn[order], jobs[drawn[order]], finish[order], now

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jasgd.fleet import Fleet
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._rounds import rounds
 from jasgd.protocols._too_slow import most_seconds_for
 from jasgd.schedule import Schedule
@@ -40,6 +40,7 @@ def rennala(fleet: Fleet, updates: int, batch: int, *, interrupt: bool = True, s
       >>> schedule.worker, schedule.time[schedule.apply]
       (array([0, 1, 0, 2, 0, 1, 0, 2], dtype=int32), array([2.3, 4.6]))
     """
+    require_fleet(fleet, seed)
     require_whole(batch=batch)
 
     def closes() -> Callable[[int], bool]:
@@ -76,6 +77,7 @@ def malenia(fleet: Fleet, updates: int, batch: float | None = None, *, interrupt
       >>> schedule.time[-1], schedule.weight[:2]
       (np.float64(4.6), array([0.08333334, 0.16666667], dtype=float32))
     """
+    require_fleet(fleet, seed)
     if batch is not None and not batch > 0:
         raise ValueError(f"`batch` must be positive, or None, got {batch}.")
     n = fleet.num_workers

@@ -11,7 +11,7 @@ import numpy as np
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._arrivals import arrivals
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.protocols._tally import Tally
 from jasgd.rules.ringleader import CITATION as CITATION
 from jasgd.schedule import Schedule
@@ -36,6 +36,7 @@ def ringleader(
       >>> np.round(schedule.time[schedule.apply], 2), schedule.worker[schedule.apply]
       (array([2.05, 2.88, 3.  , 4.32]), array([2, 1, 0, 1], dtype=int32))
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates)
     if restart not in ("server point", "own model"):
         raise ValueError(f"`restart` must be 'server point' or 'own model', got {restart!r}.")

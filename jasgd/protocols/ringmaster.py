@@ -14,7 +14,7 @@ from jasgd.fleet import Fleet
 from jasgd.ledger import Ledger
 from jasgd.protocols import _too_slow
 from jasgd.protocols._arrivals import arrivals
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import nobody_answers, require_fleet, require_whole
 from jasgd.protocols._tally import Tally, table
 from jasgd.protocols._too_slow import most_seconds_for
 from jasgd.schedule import Schedule
@@ -45,6 +45,7 @@ def ringmaster(fleet: Fleet, updates: int, threshold: int, *, stop: bool = False
       >>> jasgd.protocols.ringmaster(fleet, 6, threshold=2, stop=True).worker
       array([0, 1, 0, 0, 0, 1], dtype=int32)
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates, threshold=threshold)
     columns, ledger = (_with_stops if stop else _without_stops)(fleet, updates, threshold, seed)
     return Schedule(
@@ -74,6 +75,7 @@ def naive_optimal(fleet: Fleet, updates: int, workers: int, *, seed: int = 0) ->
       >>> jasgd.protocols.naive_optimal(fleet, 4, workers=2).worker
       array([1, 2, 1, 1], dtype=int32)
     """
+    require_fleet(fleet, seed)
     if fleet.times is None:
         raise ValueError("the fastest workers are those of fixed times; this fleet draws its durations.")
     if not 1 <= workers <= fleet.num_workers:
@@ -109,13 +111,13 @@ def _without_stops(
             rows.append((worker, jobs[worker], read[worker], start, now))
             version += 1
         else:
-            tally.drop(worker, now - start, read[worker], version)
+            tally.drop(worker, jobs[worker], read[worker], start, now, version)
         jobs[worker] += 1
         read[worker], busy_since[worker] = version, now
         if version == updates:
             break
     else:
-        raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
+        raise nobody_answers(version, updates)
     for worker in set(range(n)) - {*active, *slow}:
         tally.idle_seconds[worker] = now
     running = [(i, read[i], busy_since[i]) for i in active]
@@ -207,7 +209,7 @@ def _with_stops(fleet: Fleet, updates: int, threshold: int, seed: int) -> tuple[
         while heads and heads[0][2] not in cohorts:  # cancelled meanwhile
             heapq.heappop(heads)
         if not heads or heads[0][0] == np.inf:
-            raise ValueError(f"no worker answers any more after update {version}; {updates} were asked for.")
+            raise nobody_answers(version, updates)
         now, worker, read = heapq.heappop(heads)
         cohort = cohorts[read]
         cohort.next = None

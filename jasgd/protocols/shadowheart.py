@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from jasgd.fleet import Fleet
 from jasgd.protocols._budget import contents, ledger, nominal_times, shares, times
-from jasgd.protocols._checks import require_whole
+from jasgd.protocols._checks import require_fleet, require_whole
 from jasgd.schedule import Schedule
 from jasgd.theory.shadowheart import shadowheart_counts
 
@@ -61,6 +61,7 @@ def shadowheart(
       >>> schedule.contents.gradients, schedule.contents.messages, schedule.time
       (array([4, 4, 0]), array([4, 4, 0]), array([ 8.,  8., 16., 16.]))
     """
+    require_fleet(fleet, seed)
     require_whole(updates=updates)
     h, tau = nominal_times(fleet, compute)
     counts = shadowheart_counts(omega, noise_ratio, h, tau, time=time, max_messages=max_messages)
@@ -115,5 +116,7 @@ def _rounds(fleet: Fleet, active: np.ndarray, seconds: np.ndarray) -> tuple[np.n
         begins[k + 1] = finish[k].max()
         if begins[k + 1] == math.inf:
             late = int(active[np.argmax(finish[k])])
-            raise ValueError(f"worker {late} never answers in round {k}, which therefore never ends.")
+            raise ValueError(
+                f"worker {late} never answers in round {k}, which therefore never ends; leave it out of the fleet."
+            )
     return begins, finish

@@ -35,8 +35,8 @@ def accelerated_sgd(
 ) -> optax.GradientTransformationExtraArgs:
     r"""A short step for the estimate w, a long one for v; gradients g are taken at the parameters u in between.
 
-    .. math:: w \leftarrow u - \delta g, \qquad v \leftarrow \beta u + (1 - \beta) v - \gamma g, \qquad
-        u \leftarrow \alpha w + (1 - \alpha) v.
+    .. math:: w \leftarrow u - \delta g, \qquad v \leftarrow \beta u + (1 - \beta) v - \gamma g,
+        \qquad u \leftarrow \alpha w + (1 - \alpha) v.
 
     The estimate to report is w, not u: :func:`jasgd.rules.reported_params` reads it from the state, and
     ``jasgd.rules.report(accelerated_sgd(...))`` is the same rule with w as its parameters, which metrics of a problem then

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_not_negative
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @misc{ace2025, note={arXiv:2511.19066}, year={2025}}
@@ -89,4 +90,4 @@ def aced(
     Example:
       >>> rule = jasgd.rules.aced(0.01, num_workers=100, max_age=50)
     """
-    return optax.chain(scale_by_aced(num_workers, max_age, table=table), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_aced(num_workers, max_age, table=table), scale_by_learning_rate(learning_rate))

@@ -38,8 +38,8 @@ def averaged_sgd(
 ) -> optax.GradientTransformationExtraArgs:
     r"""SGD with weight decay and a falling step; the estimate to report is the mean of the later points.
 
-    .. math:: \eta_k = \frac{\eta}{(1 + \lambda \eta k)^\alpha}, \quad w \leftarrow (1 - \lambda \eta_k) w - \eta_k g, \quad
-        a \leftarrow a + \frac{w - a}{\max\{1, k - t_0\}}, \quad k = 0, 1, \dots
+    .. math:: \eta_k = \frac{\eta}{(1 + \lambda \eta k)^\alpha}, \quad w \leftarrow (1 - \lambda \eta_k) w - \eta_k g,
+        \quad a \leftarrow a + \frac{w - a}{\max(1, k - t_0)}, \quad k = 0, 1, \dots
 
     After K updates a is the mean of :math:`w_{t_0 + 2}, \dots, w_K`, where :math:`w_j` are the parameters after j updates,
     and :math:`w_K` if :math:`K \le t_0 + 1`: with the default start a short run is never averaged.

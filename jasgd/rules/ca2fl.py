@@ -14,6 +14,7 @@ import optax
 
 from jasgd._checks import require_count
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.when_applied import when_applied
 
 CITATION = """\
@@ -114,4 +115,4 @@ def ca2fl(learning_rate: optax.ScalarOrSchedule, num_workers: int) -> optax.Grad
     Example:
       >>> rule = jasgd.rules.ca2fl(0.01, num_workers=100)
     """
-    return optax.chain(scale_by_ca2fl(num_workers), when_applied(optax.scale_by_learning_rate(learning_rate)))
+    return optax.chain(scale_by_ca2fl(num_workers), when_applied(scale_by_learning_rate(learning_rate)))

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_momentum, require_not_negative
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @article{hakimi2019taming,
@@ -64,7 +65,7 @@ def dana_slim(
     Example:
       >>> rule = jasgd.rules.dana_slim(0.01, momentum=0.9, num_workers=16)
     """
-    return optax.chain(scale_by_dana_slim(momentum, num_workers), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_dana_slim(momentum, num_workers), scale_by_learning_rate(learning_rate))
 
 
 class DanaZeroState(NamedTuple):
@@ -135,5 +136,5 @@ def dana_zero(learning_rate: ArrayLike, momentum: ArrayLike, num_workers: int) -
     """
     return optax.chain(
         scale_by_dana_zero(momentum, num_workers, learning_rate=learning_rate),
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_momentum, require_not_negative, require_positive
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @inproceedings{zheng2017asynchronous,
@@ -53,7 +54,7 @@ def dc_asgd(learning_rate: optax.ScalarOrSchedule, strength: ArrayLike) -> optax
     Example:
       >>> rule = jasgd.rules.dc_asgd(0.1, strength=0.04)
     """
-    return optax.chain(scale_by_delay_compensation(strength), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_delay_compensation(strength), scale_by_learning_rate(learning_rate))
 
 
 class AdaptiveCompensationState(NamedTuple):
@@ -105,7 +106,7 @@ def dc_asgd_adaptive(learning_rate: optax.ScalarOrSchedule, strength: ArrayLike)
     Example:
       >>> rule = jasgd.rules.dc_asgd_adaptive(0.1, strength=2.0)
     """
-    return optax.chain(scale_by_adaptive_delay_compensation(strength), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_adaptive_delay_compensation(strength), scale_by_learning_rate(learning_rate))
 
 
 def _required(params: Any) -> Any:

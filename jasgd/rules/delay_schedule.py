@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jasgd._checks import require_not_negative
+from jasgd.rules._learning_rate import require_learning_rate
 from jasgd.rules.delay_weights import CITATION as CITATION
 from jasgd.rules.delay_weights import Weight
 
@@ -37,6 +38,7 @@ class DelaySchedule:
     """
 
     def __init__(self, learning_rate: optax.ScalarOrSchedule, weight: Weight) -> None:
+        require_learning_rate(learning_rate)
         self.learning_rate, self.weight = learning_rate, weight
 
     def init(self) -> DelayScheduleState:

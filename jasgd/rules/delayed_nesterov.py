@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd._checks import require, require_count, require_momentum
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @article{liu2024asynchronous,
@@ -34,7 +35,7 @@ def scale_by_delayed_nesterov(
 
     .. math::
         g \mapsto \begin{cases}
-            (1 - c N + c) \beta m + g / N & \text{at the end of a cycle, with the new } m \\
+            (1 - c N + c) \beta m + g / N & \text{at the end of a cycle, with the new } m \cr
             c \beta m + g / N & \text{else} \end{cases}
 
     Args:
@@ -82,5 +83,5 @@ def delayed_nesterov(
       >>> rule = jasgd.rules.delayed_nesterov(0.07, momentum=0.9, num_workers=4)
     """
     return optax.chain(
-        scale_by_delayed_nesterov(momentum, num_workers, spread=spread), optax.scale_by_learning_rate(learning_rate)
+        scale_by_delayed_nesterov(momentum, num_workers, spread=spread), scale_by_learning_rate(learning_rate)
     )

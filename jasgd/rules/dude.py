@@ -16,6 +16,7 @@ import optax
 
 from jasgd._checks import require_count
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.when_applied import when_applied
 
 CITATION = """\
@@ -102,7 +103,7 @@ def dude(
     Example:
       >>> rule = jasgd.rules.dude(0.01, num_workers=100)
     """
-    return optax.chain(scale_by_dude(num_workers, start=start, table=table), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_dude(num_workers, start=start, table=table), scale_by_learning_rate(learning_rate))
 
 
 def semi_asynchronous_dude(
@@ -118,5 +119,5 @@ def semi_asynchronous_dude(
       >>> rule = jasgd.rules.semi_asynchronous_dude(0.01, num_workers=100)
     """
     return optax.chain(
-        scale_by_dude(num_workers, start=start, table=table), when_applied(optax.scale_by_learning_rate(learning_rate))
+        scale_by_dude(num_workers, start=start, table=table), when_applied(scale_by_learning_rate(learning_rate))
     )

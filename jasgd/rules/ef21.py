@@ -19,6 +19,7 @@ import optax
 from jasgd._checks import require_count
 from jasgd.keys import job_key
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.when_applied import when_applied
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def ef21(
       >>> rule = jasgd.rules.ef21(0.01, num_workers=100, compressor=jasgd.compressors.top_k(10))
     """
     return optax.chain(
-        scale_by_ef21(num_workers, compressor, seed=seed), when_applied(optax.scale_by_learning_rate(learning_rate))
+        scale_by_ef21(num_workers, compressor, seed=seed), when_applied(scale_by_learning_rate(learning_rate))
     )
 
 

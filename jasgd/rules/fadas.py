@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_momentum, require_not_negative, require_positive
 from jasgd.rules import _rows, delay_weights
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules._rows import cast_like
 from jasgd.rules.when_applied import when_applied
 
@@ -43,9 +44,9 @@ def scale_by_fadas(
     r"""AMSGrad on the mean of a buffer, times 1 if its largest delay m is at most critical, else :math:`1 / m`.
 
     .. math::
-        m \leftarrow \beta_1 m + (1 - \beta_1) \Delta, \quad u \leftarrow \beta_2 u + (1 - \beta_2) \Delta^2, \quad
-        \hat u \leftarrow \max(\hat u, u), \quad
-        \Delta \mapsto \frac{m / (1 - \beta_1^r)}{\sqrt{\hat u} / \sqrt{1 - \beta_2^r} + \epsilon}
+        m \leftarrow \beta_1 m + (1 - \beta_1) \Delta, \quad u \leftarrow \beta_2 u + (1 - \beta_2) \Delta^2,
+        \quad \hat u \leftarrow \max(\hat u, u),
+        \quad \Delta \mapsto \frac{m / (1 - \beta_1^r)}{\sqrt{\hat u} / \sqrt{1 - \beta_2^r} + \epsilon}
 
     Args:
       b1, b2, eps: constants.
@@ -128,6 +129,4 @@ def fadas(
     Example:
       >>> rule = jasgd.rules.fadas(1e-3)
     """
-    return optax.chain(
-        scale_by_fadas(critical_delay=critical_delay), when_applied(optax.scale_by_learning_rate(learning_rate))
-    )
+    return optax.chain(scale_by_fadas(critical_delay=critical_delay), when_applied(scale_by_learning_rate(learning_rate)))

@@ -7,6 +7,7 @@ counted in server steps.
 
 import optax
 
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.delay_weights import Weight
 from jasgd.rules.scale_by_delay import scale_by_delay
 from jasgd.rules.when_applied import gather, when_applied
@@ -35,6 +36,6 @@ def fedbuff(
     Example:
       >>> rule = jasgd.rules.fedbuff(0.7, inner=optax.trace(0.9))
     """
-    step = optax.scale_by_learning_rate(learning_rate)
+    step = scale_by_learning_rate(learning_rate)
     server = step if inner is None else optax.chain(inner, step)
     return optax.chain(scale_by_delay(weight), gather(), when_applied(server))

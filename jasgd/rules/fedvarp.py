@@ -12,6 +12,7 @@ import optax
 
 from jasgd._checks import require_count
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.when_applied import when_applied
 
 CITATION = """\
@@ -101,4 +102,4 @@ def fedvarp(learning_rate: optax.ScalarOrSchedule, num_workers: int) -> optax.Gr
     Example:
       >>> rule = jasgd.rules.fedvarp(0.01, num_workers=100)
     """
-    return optax.chain(scale_by_fedvarp(num_workers), when_applied(optax.scale_by_learning_rate(learning_rate)))
+    return optax.chain(scale_by_fedvarp(num_workers), when_applied(scale_by_learning_rate(learning_rate)))

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jasgd._checks import require_momentum, require_not_negative
+from jasgd._checks import require_momentum
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import require_learning_rate, scale_by_learning_rate
 
 CITATION = """\
 @inproceedings{barkai2020gap,
@@ -58,8 +59,7 @@ def scale_by_gap(
     require_momentum(decay, "decay")
     if momentum is not None:
         require_momentum(momentum)
-    if not callable(learning_rate):
-        require_not_negative("learning_rate", learning_rate)
+    require_learning_rate(learning_rate)
     rate_at = learning_rate if callable(learning_rate) else optax.constant_schedule(learning_rate)
 
     def init_fn(params: optax.Params) -> GapAwareState:
@@ -110,6 +110,4 @@ def gap_aware(
     Example:
       >>> rule = jasgd.rules.gap_aware(0.1, momentum=0.9)
     """
-    return optax.chain(
-        scale_by_gap(learning_rate, momentum=momentum, decay=decay), optax.scale_by_learning_rate(learning_rate)
-    )
+    return optax.chain(scale_by_gap(learning_rate, momentum=momentum, decay=decay), scale_by_learning_rate(learning_rate))

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_momentum
 from jasgd.rules import delay_weights
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.scale_by_delay import scale_by_delay
 
 CITATION = """\
@@ -43,8 +44,8 @@ def scale_by_ormo(
     groups that a gradient is late,
 
     .. math::
-        \text{if a new group opens:} \quad & w \leftarrow w - \beta u, \quad u \leftarrow \beta u \\
-        & u \leftarrow u + \beta^p g, \quad w \leftarrow w - (1 + \beta + \dots + \beta^p) \, g.
+        \begin{aligned} \text{if a new group opens:} \quad & w \leftarrow w - \beta u, \quad u \leftarrow \beta u \cr
+        & u \leftarrow u + \beta^p g, \quad w \leftarrow w - (1 + \beta + \dots + \beta^p) \, g. \end{aligned}
 
     Args:
       momentum: :math:`\beta` in [0, 1).
@@ -110,7 +111,7 @@ def ormo(
       >>> rule = jasgd.rules.ormo(0.01, momentum=0.9, num_workers=16)
     """
     return optax.chain(
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
         scale_by_ormo(momentum, num_workers, barrier=barrier, catch_up=catch_up),
     )
 

@@ -18,6 +18,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_positive
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @article{mahran2026rescaled,
@@ -74,7 +75,7 @@ def rescaled_sgd(
     Example:
       >>> rule = jasgd.rules.rescaled_sgd(0.1, times=[1.0, 8.0])
     """
-    return optax.chain(scale_by_computation_time(times, normaliser), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_computation_time(times, normaliser), scale_by_learning_rate(learning_rate))
 
 
 def scale_by_duration(mean_duration: ArrayLike) -> optax.GradientTransformationExtraArgs:
@@ -114,7 +115,7 @@ def rescaled_sgd_by_duration(
     Example:
       >>> rule = jasgd.rules.rescaled_sgd_by_duration(0.1, mean_duration=2.0)
     """
-    return optax.chain(scale_by_duration(mean_duration), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_duration(mean_duration), scale_by_learning_rate(learning_rate))
 
 
 def scale_by_delay_share(num_workers: int) -> optax.GradientTransformationExtraArgs:
@@ -148,4 +149,4 @@ def rescaled_sgd_by_delay(learning_rate: optax.ScalarOrSchedule, num_workers: in
     Example:
       >>> rule = jasgd.rules.rescaled_sgd_by_delay(0.1, num_workers=4)
     """
-    return optax.chain(scale_by_delay_share(num_workers), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_delay_share(num_workers), scale_by_learning_rate(learning_rate))

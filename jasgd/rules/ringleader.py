@@ -13,6 +13,7 @@ import optax
 
 from jasgd._checks import require_count
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.when_applied import when_applied
 
 CITATION = """\
@@ -112,4 +113,4 @@ def ringleader(learning_rate: optax.ScalarOrSchedule, num_workers: int) -> optax
     Example:
       >>> rule = jasgd.rules.ringleader(0.01, num_workers=100)
     """
-    return optax.chain(scale_by_ringleader(num_workers), when_applied(optax.scale_by_learning_rate(learning_rate)))
+    return optax.chain(scale_by_ringleader(num_workers), when_applied(scale_by_learning_rate(learning_rate)))

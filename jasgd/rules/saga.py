@@ -13,6 +13,7 @@ import optax
 
 from jasgd._checks import require_count
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @inproceedings{defazio2014saga,
@@ -83,4 +84,4 @@ def saga(
     Example:
       >>> rule = jasgd.rules.saga(0.01, num_workers=100)
     """
-    return optax.chain(scale_by_saga(num_workers, table=table), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_saga(num_workers, table=table), scale_by_learning_rate(learning_rate))

@@ -8,6 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd.rules import delay_weights
+from jasgd.rules._learning_rate import scale_by_learning_rate
 from jasgd.rules.delay_weights import CITATION as CITATION
 from jasgd.rules.delay_weights import MISHCHENKO, ZHANG, Weight
 
@@ -48,7 +49,7 @@ def delay_weighted_sgd(learning_rate: optax.ScalarOrSchedule, weight: Weight) ->
     Example:
       >>> rule = jasgd.rules.delay_weighted_sgd(0.1, jasgd.rules.delay_weights.hinge(slope=10.0, threshold=4))
     """
-    return optax.chain(scale_by_delay(weight), optax.scale_by_learning_rate(learning_rate))
+    return optax.chain(scale_by_delay(weight), scale_by_learning_rate(learning_rate))
 
 
 def delay_adaptive_sgd(

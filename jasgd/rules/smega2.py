@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_momentum, require_not_negative
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @inproceedings{cohen2022smega2,
@@ -95,5 +96,5 @@ def smega2(
     """
     return optax.chain(
         scale_by_smega2(momentum, num_workers, learning_rate=learning_rate, advanced=advanced),
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )

@@ -13,6 +13,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd._checks import require
+from jasgd.rules._learning_rate import require_learning_rate
 
 CITATION = """\
 @inproceedings{cutkosky2019momentum,
@@ -62,6 +63,7 @@ def storm(learning_rate: optax.ScalarOrSchedule, momentum: ArrayLike) -> optax.G
       >>> run.params.now.shape
       (10,)
     """
+    require_learning_rate(learning_rate)
     require("momentum", momentum, lambda a: 0 <= a <= 1, "a number from 0 to 1")
 
     def init_fn(params: Pair) -> StormState:

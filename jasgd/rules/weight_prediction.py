@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jasgd._checks import require_momentum, require_not_negative
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @inproceedings{eliad2021fine,
@@ -86,7 +87,7 @@ def weight_prediction(
     """
     return optax.chain(
         scale_by_weight_prediction(momentum, expected_delay, learning_rate=learning_rate),
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )
 
 
@@ -100,5 +101,5 @@ def pipeline_nesterov(learning_rate: ArrayLike, momentum: ArrayLike) -> optax.Gr
     """
     return optax.chain(
         scale_by_weight_prediction(momentum, 1, learning_rate=learning_rate, dampening=momentum),
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from jasgd._checks import require_count, require_momentum
 from jasgd.rules import _rows
+from jasgd.rules._learning_rate import scale_by_learning_rate
 
 CITATION = """\
 @inproceedings{giladi2020stability,
@@ -69,5 +70,5 @@ def worker_momentum(
     """
     return optax.chain(
         scale_by_worker_momentum(momentum, num_workers, dampening=dampening),
-        optax.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )

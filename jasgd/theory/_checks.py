@@ -5,10 +5,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jasgd._checks import numbers
+
 
 def checked_times(times: ArrayLike, *, finite: bool = False) -> np.ndarray:
     """Seconds per gradient as float64, in the order given; infinite ones are workers that never answer."""
-    tau = np.asarray(times, np.float64)
+    tau = numbers("times", times)
     if tau.ndim != 1 or not len(tau):
         raise ValueError(f"`times` must hold the seconds per gradient of each worker, got an array of shape {tau.shape}.")
     if not np.all(tau > 0):

@@ -45,11 +45,11 @@ def delay_adaptive_bound(
     noise: float = 0.0,
     sum_of_steps: float | None = None,
 ) -> float:
-    r"""Steps :math:`\gamma_k = \min\{\gamma, 1 / (4 L \tau_k)\}`, non-convex F: on the weighted mean of squared norms.
+    r"""Steps :math:`\gamma_k = \min(\gamma, 1 / (4 L \tau_k))`, non-convex F: on the weighted mean of squared norms.
 
     .. math:: \frac{\sum \gamma_k E \|\nabla F(x_k)\|^2}{\sum \gamma_k}
-        \le \frac{8 \Delta + 4 L M \gamma^2 \sigma^2}{\sum \gamma_k} + 6 L \gamma \sigma^2, \qquad
-        \sum \gamma_k \ge \gamma K / 2
+        \le \frac{8 \Delta + 4 L M \gamma^2 \sigma^2}{\sum \gamma_k} + 6 L \gamma \sigma^2,
+        \qquad \sum \gamma_k \ge \gamma K / 2
 
     for :math:`\gamma \le 1 / (4 L M)`. The weight :math:`\gamma_k` is the step with which the gradient *computed at*
     :math:`x_k` is applied later.
@@ -116,8 +116,8 @@ def asynchronous_bound(
 ) -> float:
     r"""Constant step, non-convex F: a bound on :math:`\frac1K \sum E \|\nabla F(x_k)\|^2`.
 
-    .. math:: \frac{8 \Delta'}{\gamma K} + 4 L \gamma \sigma^2 + 8 L^2 (M - 1) \gamma^2 \sigma^2, \qquad
-        \Delta' = \Delta + \tfrac12 L M \gamma^2 \sigma^2
+    .. math:: \frac{8 \Delta'}{\gamma K} + 4 L \gamma \sigma^2 + 8 L^2 (M - 1) \gamma^2 \sigma^2,
+        \qquad \Delta' = \Delta + \tfrac12 L M \gamma^2 \sigma^2
 
     for :math:`M \ge 2` workers, each of which has delivered, and :math:`\gamma` not above :func:`asynchronous_step_size`.
 

@@ -5,11 +5,11 @@ Liu, Zhang, Chen, Fang, "Optimal Algorithms in Linear Regression under Covariate
 inequality, the best estimator is a linear transformation of the best source estimator and is found by a convex program. The
 formulas here are derived for a fixed design, constants of the paper are not known to us.
 
-Samples :math:`y = \langle x, w^* \rangle + \epsilon` with :math:`E x x^T = S` (``source``) and
-:math:`E \epsilon^2 = \sigma^2` (``noise`` is :math:`\sigma`); risks are :math:`(w - w^*)^T T (w - w^*)` (``target``); the
-truth has :math:`w^{*T} M w^* \le 1` (``ellipse``). Fixed design: the n inputs have :math:`X^T X / n = S`, so that least
-squares is :math:`w^* + N(0, Q)` with :math:`Q = \frac{\sigma^2}{n} S^{-1}`. All three are (d, d) matrices or vectors, which
-stand for diagonals; results are vectors if all three are.
+Samples :math:`y = \langle x, w^\star \rangle + \epsilon` with :math:`E x x^T = S` (``source``) and
+:math:`E \epsilon^2 = \sigma^2` (``noise`` is :math:`\sigma`); risks are :math:`(w - w^\star)^T T (w - w^\star)`
+(``target``); the truth has :math:`w^{\star T} M w^\star \le 1` (``ellipse``). Fixed design: the n inputs have
+:math:`X^T X / n = S`, so that least squares is :math:`w^\star + N(0, Q)` with :math:`Q = \frac{\sigma^2}{n} S^{-1}`. All
+three are (d, d) matrices or vectors, which stand for diagonals; results are vectors if all three are.
 """
 
 from typing import NamedTuple
@@ -107,7 +107,7 @@ def shift_lower_bound(source: ArrayLike, target: ArrayLike, ellipse: ArrayLike, 
 
     By the inequality of van Trees with :math:`\cos^2` priors along the axes of the least favourable moment, whose
     information is :math:`\pi^2` over the squared length: the optimum with the ellipse :math:`\pi^2 M`. It is at least
-    :math:`R^* / \pi^2`.
+    :math:`R^\star / \pi^2`.
 
     Args:
       source, target, ellipse, noise, samples: as in :func:`shift_optimum`.

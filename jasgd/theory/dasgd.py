@@ -6,8 +6,8 @@ virtual iterates :math:`\tilde x_k = x_0 - \eta \sum_{s < k} g_s` and the points
 both follow (derived) from
 
 .. math:: \frac\eta4 \sum_k \|\nabla f(z_k)\|^2 \le \Delta + \sum_k \Big[\frac{\eta L^2}2 \|z_k - \tilde x_k\|^2
-    + \frac{L \eta^2 \sigma^2}2\Big], \qquad
-    E \|z_k - \tilde x_k\|^2 \le 2 \eta^2 \Big(\Big\|\sum_{M_k} \nabla f(z_s)\Big\|^2 + S_k \sigma^2\Big).
+    + \frac{L \eta^2 \sigma^2}2\Big],
+    \qquad E \|z_k - \tilde x_k\|^2 \le 2 \eta^2 \Big(\Big\|\sum_{M_k} \nabla f(z_s)\Big\|^2 + S_k \sigma^2\Big).
 """
 
 import math
@@ -55,8 +55,8 @@ def dasgd_bound(
 ) -> float:
     r"""A bound on the mean of :math:`E \|\nabla f(z_k)\|^2` without bounded gradients.
 
-    .. math:: \frac{16}3 \frac\Delta{\eta T} + 4 L \eta \sigma^2 \qquad\text{if}\quad
-        \eta \le \min\Big\{\frac1{2 L}, \frac1{4 L \sqrt{S_{max} R_{max}}}\Big\}.
+    .. math:: \frac{16}3 \frac\Delta{\eta T} + 4 L \eta \sigma^2 \qquad\text{if}
+        \quad \eta \le \min\Big(\frac1{2 L}, \frac1{4 L \sqrt{S_{max} R_{max}}}\Big).
 
     Args:
       learning_rate: :math:`\eta`.
@@ -79,7 +79,7 @@ def dasgd_bound(
 def dasgd_step_size(smoothness: float, missing: ArrayLike, missed: ArrayLike) -> float:
     r"""The largest step for which :func:`dasgd_bound` holds.
 
-    .. math:: \min\Big\{\frac1{2 L}, \frac1{4 L \sqrt{S_{max} R_{max}}}\Big\}
+    .. math:: \min\Big(\frac1{2 L}, \frac1{4 L \sqrt{S_{max} R_{max}}}\Big)
 
     Example:
       >>> dasgd_step_size(1.0, [0, 1, 4], [4, 1, 1])

@@ -19,10 +19,10 @@ from jasgd.theory._checks import ceil, first_minimum, require_count, require_not
 def decentralized_equilibrium_time(noise_ratio: float, compute: ArrayLike, distances: ArrayLike) -> float:
     r"""How long it takes until one node has gathered enough gradients of the workers around it.
 
-    .. math:: t^*(s, h, \bar\tau) = \min_k \max\Big\{ \max\{\bar\tau_{\pi_k}, h_{\pi_k}\},
-        \; s \Big( \sum_{i \le k} \frac1{h_{\pi_i}} \Big)^{-1} \Big\},
+    .. math:: t^*(s, h, \bar\tau) = \min_k \max\Big( \max(\bar\tau_{\pi_k}, h_{\pi_k}),
+        \; s \Big( \sum_{i \le k} \frac1{h_{\pi_i}} \Big)^{-1} \Big),
 
-    where :math:`\pi` sorts :math:`\max\{\bar\tau_i, h_i\}`. Infinite if no worker ever answers.
+    where :math:`\pi` sorts :math:`\max(\bar\tau_i, h_i)`. Infinite if no worker ever answers.
 
     Args:
       noise_ratio: :math:`s`.
@@ -77,7 +77,7 @@ def fragile_pivot(noise_ratio: float, compute: ArrayLike, latencies: ArrayLike) 
 
 
 def amelie_time(noise_ratio: float, compute: ArrayLike, latencies: ArrayLike) -> float:
-    r"""Amelie SGD: :math:`\max\{\max_{i, j} \tau_{i \to j}, \max_i h_i, \frac sn \bar h\}` :math:`L \Delta / \epsilon`.
+    r"""Amelie SGD: :math:`\max(\max_{i, j} \tau_{i \to j}, \max_i h_i, \frac sn \bar h)` :math:`L \Delta / \epsilon`.
 
     :math:`\bar h` is the mean of the :math:`h_i`. It is optimal up to constants where every worker has its own data.
     Arguments as for :func:`fragile_time`.
@@ -93,7 +93,7 @@ def amelie_time(noise_ratio: float, compute: ArrayLike, latencies: ArrayLike) ->
 
 
 def graph_minibatch_time(noise_ratio: float, compute: ArrayLike, latencies: ArrayLike) -> float:
-    r"""Minibatch SGD on a graph: :math:`\max\{\max_{i, j} \tau_{i \to j}, \max_i h_i\} (1 + s / n)`.
+    r"""Minibatch SGD on a graph: :math:`\max(\max_{i, j} \tau_{i \to j}, \max_i h_i) (1 + s / n)`.
 
     In units of :math:`L \Delta / \epsilon`. Arguments as for :func:`fragile_time`.
 
@@ -108,7 +108,7 @@ def graph_minibatch_time(noise_ratio: float, compute: ArrayLike, latencies: Arra
 def mesh_time(noise_ratio: float, compute: float, edge: float, *, num_workers: int, dimensions: int = 1) -> float:
     r"""Fragile SGD on a line or circle, mesh or torus of N dimensions, all workers and edges alike.
 
-    .. math:: h + \begin{cases} s h & m \le 1 \\ \rho^{N / (N + 1)} (s h)^{1 / (N + 1)} & m < n \\ s h / n & \text{else}
+    .. math:: h + \begin{cases} s h & m \le 1 \cr \rho^{N / (N + 1)} (s h)^{1 / (N + 1)} & m < n \cr s h / n & \text{else}
         \end{cases}, \qquad m = (s h / \rho)^{N / (N + 1)},
 
     in units of :math:`L \Delta / \epsilon`. About m workers contribute, but at least one
@@ -137,7 +137,7 @@ def mesh_time(noise_ratio: float, compute: float, edge: float, *, num_workers: i
 
 
 def fragile_batch(noise_ratio: float) -> int:
-    r"""Fragile SGD's batch: :math:`S = \max\{\lceil s \rceil, 1\}`. That of Amelie SGD is :func:`malenia_batch`.
+    r"""Fragile SGD's batch: :math:`S = \max(\lceil s \rceil, 1)`. That of Amelie SGD is :func:`malenia_batch`.
 
     Example:
       >>> fragile_batch(17.29)

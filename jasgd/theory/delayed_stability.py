@@ -10,8 +10,8 @@ from jasgd.theory._checks import require_momentum
 def delayed_stability_limit(delay: int, momentum: float = 0.0) -> float:
     r"""The largest stable :math:`\delta \lambda` of Nesterov momentum with gradients :math:`\tau` steps late (derived).
 
-    .. math:: u_{t+1} = (1 + c) u_t - c w_t - (1 + c) \delta \lambda \, u_{t-\tau}, \qquad
-        w_{t+1} = u_t - \delta \lambda \, u_{t-\tau}.
+    .. math:: u_{t+1} = (1 + c) u_t - c w_t - (1 + c) \delta \lambda \, u_{t-\tau},
+        \qquad w_{t+1} = u_t - \delta \lambda \, u_{t-\tau}.
 
     :math:`\frac{2 (1 + c)}{1 + 2c}` without delay; without momentum that of :func:`stability_limit`; about :math:`1 - c`
     times the latter for :math:`\tau \gg 1 / (1 - c)`: late gradients take from acceleration all that it gains.

@@ -18,15 +18,15 @@ from jasgd.theory._checks import require_not_negative
 def equilibrium_time(omega: float, noise_ratio: float, compute: ArrayLike, upload: ArrayLike) -> float:
     r"""Seconds per round of Shadowheart SGD, up to a factor of 2, and of every centralized method, up to constants.
 
-    With the workers sorted by :math:`M_i = \max\{h_i, \tau_i\}`,
+    With the workers sorted by :math:`M_i = \max(h_i, \tau_i)`,
 
-    .. math:: t^* = \min_j \max\{M_j, s^*_j\}, \qquad \Big( \sum_{i \le j}
+    .. math:: t^* = \min_j \max(M_j, s^*_j), \qquad \Big( \sum_{i \le j}
         \frac1{2 \tau_i \omega + 4 \tau_i h_i s \omega / s^*_j + 2 h_i s} \Big)^{-1} = s^*_j,
 
     as in the authors' code; the optimality is the paper's, as recalled. It is evaluated as the least t with (derived)
 
-    .. math:: \sum_{i : M_i \le t} \frac t{a_i + c_i / t} \ge 1, \qquad
-        a_i = 2 \tau_i \omega + 2 h_i s, \quad c_i = 4 \tau_i h_i \omega s.
+    .. math:: \sum_{i : M_i \le t} \frac t{a_i + c_i / t} \ge 1,
+        \qquad a_i = 2 \tau_i \omega + 2 h_i s, \quad c_i = 4 \tau_i h_i \omega s.
 
     Infinite if no worker ever answers, 0 if one needs no time at all. RandK messages of K out of d numbers have
     :math:`\omega = d / K - 1` and take K times as long as one number.

@@ -65,7 +65,7 @@ def ringleader_iterations(
 
 
 def mindflayer_iterations(smoothness: float, gap: float, accuracy: float, *, batch: float, noise: float = 0.0) -> int:
-    r"""Rounds of MindFlayer SGD: :math:`\max\{1, \sigma^2 / (\epsilon B)\} \, 8 L \Delta / \epsilon`.
+    r"""Rounds of MindFlayer SGD: :math:`\max(1, \sigma^2 / (\epsilon B)) \, 8 L \Delta / \epsilon`.
 
     Maranjyan, Omar, Richtárik 2024, with :func:`mindflayer_step_size`.
 
@@ -131,8 +131,8 @@ def asynchronous_iterations(
 ) -> float:
     r"""Order of the updates of asynchronous SGD with a constant step, homogeneous data.
 
-    .. math:: L \Delta \left(\frac{\sigma^2}{\epsilon^2} + \frac{\sqrt{C \tau_\max}}\epsilon\right), \qquad
-        L \Delta \left(\frac{\sigma^2}{\epsilon^2} + \frac{C G}{\epsilon^{3/2}} + \frac C\epsilon\right),
+    .. math:: L \Delta \left(\frac{\sigma^2}{\epsilon^2} + \frac{\sqrt{C \tau_\max}}\epsilon\right),
+        \qquad L \Delta \left(\frac{\sigma^2}{\epsilon^2} + \frac{C G}{\epsilon^{3/2}} + \frac C\epsilon\right),
 
     the second, without delays, for gradients bounded by G. Koloskova, Stich, Jaggi 2022, Theorem 6; our factor
     :math:`L \Delta`; constants set to 1.

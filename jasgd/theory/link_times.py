@@ -24,11 +24,11 @@ from jasgd.theory.time_complexity import asynchronous_time, optimal_time
 def linked_minibatch_time(omega: float, noise_ratio: float, compute: ArrayLike, upload: ArrayLike) -> float:
     r"""Minibatch SGD that waits for one message of every worker, compressed or whole.
 
-    .. math:: \max_i \max\{h_i, \tau_i\} \left(1 + \frac\omega n + (\omega + 1) \frac sn\right), \qquad
-        E \|C(g) - \nabla f\|^2 \le \omega \|\nabla f\|^2 + (\omega + 1) \sigma^2,
+    .. math:: \max_i \max(h_i, \tau_i) \left(1 + \frac\omega n + (\omega + 1) \frac sn\right),
+        \qquad E \|C(g) - \nabla f\|^2 \le \omega \|\nabla f\|^2 + (\omega + 1) \sigma^2,
 
     derived from the inequality on the right. Whole gradients have :math:`\omega = 0`, which leaves
-    :math:`\max_i \max\{h_i, \tau_i\} (1 + s / n)`, recalled for this paper, not verified. Infinite if one worker never
+    :math:`\max_i \max(h_i, \tau_i) (1 + s / n)`, recalled for this paper, not verified. Infinite if one worker never
     answers.
 
     Args:

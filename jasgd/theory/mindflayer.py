@@ -19,9 +19,9 @@ from jasgd.theory._checks import checked_times, first_minimum, require_not_negat
 def mindflayer_time(times: ArrayLike, noise_ratio: float, *, extra_time: ArrayLike, success: ArrayLike) -> float:
     r"""MindFlayer SGD, in units of :math:`L \Delta / \epsilon`, constants set to 1; also the length of its rounds.
 
-    .. math:: \min_m T_m, \qquad
-        T_m = \Big(\sum_{j \le m} \frac{p_j}{\tau_j + t_j}\Big)^{-1} \Big(S + \sum_{j \le m} p_j\Big), \qquad
-        S = \max\{1, s\},
+    .. math:: \min_m T_m,
+        \qquad T_m = \Big(\sum_{j \le m} \frac{p_j}{\tau_j + t_j}\Big)^{-1} \Big(S + \sum_{j \le m} p_j\Big),
+        \qquad S = \max(1, s),
 
     workers sorted by :math:`\tau_j + t_j`.
 
@@ -67,7 +67,7 @@ def mindflayer_trials(times: ArrayLike, batch: float, *, extra_time: ArrayLike, 
 
 
 def mindflayer_gradient_time(time: float, extra: ArrayLike, *, extra_time: float = math.inf) -> float:
-    r"""Expected seconds per gradient of one worker whose trials are cut: :math:`(\tau + E \min\{\eta, t\}) / P(\eta \le t)`.
+    r"""Expected seconds per gradient of one worker whose trials are cut: :math:`(\tau + E \min(\eta, t)) / P(\eta \le t)`.
 
     Args:
       time: :math:`\tau`.
@@ -93,7 +93,7 @@ def mindflayer_gradient_time(time: float, extra: ArrayLike, *, extra_time: float
 def mindflayer_lognormal_gradient_time(time: float, sigma: float, *, extra_time: float = math.inf, mu: float = 0.0) -> float:
     r"""As :func:`mindflayer_gradient_time` for :math:`\eta = \exp(N(\mu, \sigma^2))`, exactly.
 
-    .. math:: E \min\{\eta, t\} = e^{\mu + \sigma^2 / 2} \, \Phi\Big(\frac{\ln t - \mu}\sigma - \sigma\Big)
+    .. math:: E \min(\eta, t) = e^{\mu + \sigma^2 / 2} \, \Phi\Big(\frac{\ln t - \mu}\sigma - \sigma\Big)
         + t \, \Phi\Big(\frac{\mu - \ln t}\sigma\Big)
 
     Args:

@@ -14,7 +14,7 @@ from jasgd.theory.universal import at_least, at_least_balanced, first_round
 
 
 def rennala_round_time(times: ArrayLike, batch: int) -> float:
-    r"""A round of Rennala SGD with interrupts: :math:`\min\{t : \sum_i \lfloor t / \tau_i \rfloor \ge S\}`, exactly.
+    r"""A round of Rennala SGD with interrupts: first t with :math:`\sum_i \lfloor t / \tau_i \rfloor \ge S`, exactly.
 
     At most :math:`\min_m H_m (1 + S / m)`, which is ``optimal_time(times, batch)``; without interrupts at most twice that
     (derived).
@@ -32,9 +32,9 @@ def rennala_round_time(times: ArrayLike, batch: int) -> float:
 
 
 def malenia_round_time(times: ArrayLike, batch: int | None = None) -> float:
-    r"""A round of Malenia SGD with interrupts: :math:`\min\{t : \frac1n \sum_i 1 / \lfloor t / \tau_i \rfloor \le n / S\}`.
+    r"""A round of Malenia SGD with interrupts: first t with :math:`\frac1n \sum_i 1 / \lfloor t / \tau_i \rfloor \le n / S`.
 
-    Exactly; at most :math:`\max\{\tau_n, 2 \tau_A S / n\}` (derived).
+    Exactly; at most :math:`\max(\tau_n, 2 \tau_A S / n)` (derived).
 
     Args:
       times: seconds per gradient of every worker.
@@ -85,7 +85,7 @@ def ringmaster_block_time(times: ArrayLike, threshold: int) -> float:
 def ringmaster_lmo_time(times: ArrayLike, updates: int) -> float:
     r"""What K updates of Ringmaster LMO take at most when its threshold grows as :math:`R_k = \lfloor \sqrt{k + 1} \rfloor`.
 
-    .. math:: T(K) \le \sum_r \lceil |\{k < K : R_k = r\}| / r \rceil \, t(r) \le 6 \min_m H_m (\sqrt K + K / m)
+    .. math:: T(K) \le \sum_r \lceil |\lbrace k < K : R_k = r\rbrace| / r \rceil \, t(r) \le 6 \min_m H_m (\sqrt K + K / m)
 
     with t(r) of :func:`ringmaster_block_time`; this is the sum. Sadiev, Maranjyan, Ilin, Richtárik 2026,
     https://arxiv.org/abs/2605.18174, a draft.

@@ -99,7 +99,7 @@ def dude_bound(
 ) -> float:
     r"""DuDe-ASGD, any heterogeneity: a bound on :math:`\frac1T \sum E \|\nabla F(w_t)\|^2`.
 
-    .. math:: \frac{2 \Delta}{\eta T} + 5.4 \, L \eta m \frac{\sigma^2}n, \qquad m = \max\{1, \tau_\max - 1\},
+    .. math:: \frac{2 \Delta}{\eta T} + 5.4 \, L \eta m \frac{\sigma^2}n, \qquad m = \max(1, \tau_\max - 1),
 
     for :math:`\eta \le 1 / (5 L m)`; the method is that of Wang, Sun, Wai, Zhang 2024.
 

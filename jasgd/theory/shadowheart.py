@@ -55,11 +55,11 @@ def shadowheart_counts(
 ) -> ShadowheartCounts:
     r"""How many gradients and messages each worker fits into a round, and their weights.
 
-    .. math:: b_i = \lfloor t / h_i \rfloor, \qquad m_i = \lfloor t / \tau_i \rfloor, \qquad
-        w_i = \frac1{b_i \omega + \omega s + m_i s}, \qquad Z = \sum_i w_i m_i b_i
+    .. math:: b_i = \lfloor t / h_i \rfloor, \qquad m_i = \lfloor t / \tau_i \rfloor,
+        \qquad w_i = \frac1{b_i \omega + \omega s + m_i s}, \qquad Z = \sum_i w_i m_i b_i
 
     over the workers with :math:`b_i, m_i \ge 1`; :math:`w_i = 1` if :math:`\omega = s = 0`. Then the variance of g is at
-    most :math:`\max\{\|\nabla f\|^2, \epsilon\} / Z`, and :math:`Z \ge 1` for every :math:`t \ge t^*` (both derived).
+    most :math:`\max(\|\nabla f\|^2, \epsilon) / Z`, and :math:`Z \ge 1` for every :math:`t \ge t^*` (both derived).
     With ``max_messages`` of at least :math:`\omega`, only :math:`Z \ge 1/3` (derived).
 
     Args:

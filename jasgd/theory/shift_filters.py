@@ -17,8 +17,8 @@ _HALVINGS = 64
 def shift_preconditioner(source: ArrayLike, transform: ArrayLike, steps: int, *, delay: int = 0) -> np.ndarray:
     r"""P with which K gradient steps :math:`w \leftarrow w - P g` from zero end at :math:`A \hat w_{LS}` (derived).
 
-    .. math:: P = S^{-1/2} \, V \mathrm{diag}(c_i) V^T S^{-1/2}, \qquad
-        V \mathrm{diag}(b_i) V^T = S^{1/2} (I - A) S^{-1/2}, \qquad e_K(c_i) = b_i,
+    .. math:: P = S^{-1/2} \, V \mathrm{diag}(c_i) V^T S^{-1/2},
+        \qquad V \mathrm{diag}(b_i) V^T = S^{1/2} (I - A) S^{-1/2}, \qquad e_K(c_i) = b_i,
 
     where :math:`e_{k+1} = e_k - c \, e_{k - \tau}` and :math:`e_k = 1` for :math:`k \le 0`. Without delay
     :math:`c = 1 - b^{1/K}`, and one step has :math:`P = A S^{-1}`. Exact on the full batch; with K fresh samples, one per
@@ -72,8 +72,8 @@ def filter_risk(
     :math:`e = (e_w, e_u)`, its covariance V, :math:`q = \alpha \delta + (1 - \alpha) \gamma`,
     :math:`c = \alpha (1 - \beta)`,
 
-    .. math:: e \leftarrow B e, \quad V \leftarrow B V B^T + \sigma^2 s \binom{\delta}{q} \binom{\delta}{q}^T, \quad
-        B = \begin{pmatrix} 0 & 1 - \delta s \\ -c & 1 + c - q s \end{pmatrix};
+    .. math:: e \leftarrow B e, \quad V \leftarrow B V B^T + \sigma^2 s \binom{\delta}{q} \binom{\delta}{q}^T,
+        \quad B = \begin{pmatrix} 0 & 1 - \delta s \cr -c & 1 + c - q s \end{pmatrix};
 
     the risk is that of :math:`w`, at the worst truth in the ellipse. Infinite if the steps are unstable.
 

@@ -28,7 +28,7 @@ def stability_limit(smoothness: float, delay: int) -> float:
 
 
 def asynchronous_step_size(smoothness: float, concurrency: int, max_delay: int) -> float:
-    r""":math:`\min\{1/(2L), 1/(L \sqrt{8 (M - 1) \tau_\max})\}`, for a constant step in the smooth non-convex case.
+    r""":math:`\min(1/(2L), 1/(L \sqrt{8 (M - 1) \tau_\max}))`, for a constant step in the smooth non-convex case.
 
     Of the order of Koloskova, Stich, Jaggi 2022, Theorem 6, whose constant is not known to us; with this one
     :math:`\frac1K \sum E\|\nabla F\|^2 \le 8 \Delta' / (\gamma K) + 4 L \gamma \sigma^2 + 8 L^2 (M - 1) \gamma^2 \sigma^2`.
@@ -51,7 +51,7 @@ def delay_adaptive_step_size(
     gap: float | None = None,
     updates: int | None = None,
 ) -> float:
-    r""":math:`\min\{1/(4LM), \sqrt{8 \Delta / (3 L K \sigma^2)}\}`: the largest step of the delay-adaptive rules.
+    r""":math:`\min(1/(4LM), \sqrt{8 \Delta / (3 L K \sigma^2)})`: the largest step of the delay-adaptive rules.
 
     Mishchenko et al. 2022 and Koloskova et al. 2022, Theorem 8; the constant is that of our bound
     :math:`16 \Delta / (\gamma K) + 8 L M \gamma \sigma^2 / K + 6 L \gamma \sigma^2`.
@@ -97,7 +97,7 @@ def ormo_step_size(
     gap: float | None = None,
     updates: int | None = None,
 ) -> float:
-    r""":math:`(1 - \beta) \min\{(1 - \beta) / (8 L K), \sqrt{2 \Delta / (L \sigma^2 T)}\}`, K workers, T updates.
+    r""":math:`(1 - \beta) \min((1 - \beta) / (8 L K), \sqrt{2 \Delta / (L \sigma^2 T)})`, K workers, T updates.
 
     For ordered momentum, with or without delay-adaptive steps. The paper's constants are not known to us; these are those of
     our bound for it.
@@ -152,9 +152,9 @@ def rescaled_step_size(
     r"""The learning rate of Rescaled ASGD, harmonic normaliser, for :math:`E \|\nabla F\|^2 \le \epsilon`.
 
     .. math::
-        \eta = \min\left\{ \frac{n \epsilon}{L \sigma^2 \tau_A},
+        \eta = \min\left( \frac{n \epsilon}{L \sigma^2 \tau_A},
             \frac{\sqrt\epsilon \, \tau_H}{L_\max \sqrt{\sigma^2 + \zeta^2} \, \tau_\max \tau_A},
-            \frac{\tau_H}{L_\max \rho \, \tau_\max^2}, \frac{1}{L \tau_\max} \right\}
+            \frac{\tau_H}{L_\max \rho \, \tau_\max^2}, \frac{1}{L \tau_\max} \right)
 
     per second, and :math:`\eta \tau_H / n` per update. Read off the paper's time complexity with all constants set to 1:
     the paper's own are not known to us.

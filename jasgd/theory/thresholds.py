@@ -48,9 +48,9 @@ def best_m_synchronous(times: ArrayLike, noise_ratio: float) -> int:
 
 
 def ringmaster_threshold(noise_ratio: float, *, times: ArrayLike | None = None) -> int:
-    r"""Ringmaster ASGD's delay threshold: :math:`R = \max\{1, \lceil s \rceil\}`, for any speeds.
+    r"""Ringmaster ASGD's delay threshold: :math:`R = \max(1, \lceil s \rceil)`, for any speeds.
 
-    With ``times``, :math:`\max\{1, \lceil \sqrt{m s} \, \rceil\}` for m of :func:`best_m`, the minimiser of
+    With ``times``, :math:`\max(1, \lceil \sqrt{m s} \, \rceil)` for m of :func:`best_m`, the minimiser of
     :math:`(1 + R / m)(1 + s / R)` (derived; Maranjyan, Tyurin, Richtárik 2025 mention the same formula, as we recall).
 
     Args:
@@ -68,7 +68,7 @@ def ringmaster_threshold(noise_ratio: float, *, times: ArrayLike | None = None) 
 
 
 def rennala_batch(noise_ratio: float) -> int:
-    r"""Rennala SGD's batch: :math:`S = \max\{1, \lceil s \rceil\}` gradients per step.
+    r"""Rennala SGD's batch: :math:`S = \max(1, \lceil s \rceil)` gradients per step.
 
     Tyurin, Richtárik 2023, as recalled.
 
@@ -81,7 +81,7 @@ def rennala_batch(noise_ratio: float) -> int:
 
 
 def malenia_batch(noise_ratio: float, num_workers: int) -> int:
-    r"""Malenia SGD's batch: :math:`S = \max\{n, \lceil s \rceil\}`; a round ends when the counts' harmonic mean is S / n.
+    r"""Malenia SGD's batch: :math:`S = \max(n, \lceil s \rceil)`; a round ends when the counts' harmonic mean is S / n.
 
     Tyurin, Richtárik 2023, as recalled.
 
@@ -94,7 +94,7 @@ def malenia_batch(noise_ratio: float, num_workers: int) -> int:
 
 
 def ringleader_batch(times: ArrayLike) -> float:
-    r"""What the harmonic mean of Ringleader ASGD's counts is at least: :math:`\max\{1, \tau_n / (2 \tau_A)\}`.
+    r"""What the harmonic mean of Ringleader ASGD's counts is at least: :math:`\max(1, \tau_n / (2 \tau_A))`.
 
     The second is Maranjyan, Richtárik 2025, from a summary; the first holds because every count is at least 1.
 

@@ -54,8 +54,8 @@ def convex_optimal_time(
 ) -> float:
     r"""Seconds until :math:`E F - F^* \le \epsilon` for convex F, constants set to 1.
 
-    .. math:: \min_m H_m \left(\frac{\sqrt L R}{\sqrt\epsilon} + \frac{\sigma^2 R^2}{m \epsilon^2}\right), \qquad
-        \tau_n \frac{\sqrt L R}{\sqrt\epsilon} + \tau_A \frac{\sigma^2 R^2}{n \epsilon^2},
+    .. math:: \min_m H_m \left(\frac{\sqrt L R}{\sqrt\epsilon} + \frac{\sigma^2 R^2}{m \epsilon^2}\right),
+        \qquad \tau_n \frac{\sqrt L R}{\sqrt\epsilon} + \tau_A \frac{\sigma^2 R^2}{n \epsilon^2},
 
     the second with heterogeneous data. Accelerated Rennala and Malenia SGD, Tyurin, Richtárik 2023.
 
@@ -87,8 +87,8 @@ def strongly_convex_optimal_time(
 ) -> float:
     r"""Seconds until :math:`E F - F^* \le \epsilon` for strongly convex F, constants and logarithms set to 1.
 
-    .. math:: \min_m H_m \left(\sqrt{\frac L\mu} + \frac{\sigma^2}{m \epsilon \mu}\right), \qquad
-        \tau_n \sqrt{\frac L\mu} + \tau_A \frac{\sigma^2}{n \epsilon \mu},
+    .. math:: \min_m H_m \left(\sqrt{\frac L\mu} + \frac{\sigma^2}{m \epsilon \mu}\right),
+        \qquad \tau_n \sqrt{\frac L\mu} + \tau_A \frac{\sigma^2}{n \epsilon \mu},
 
     the second with heterogeneous data. Tyurin, Richtárik 2023.
 

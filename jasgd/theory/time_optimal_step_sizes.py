@@ -10,7 +10,7 @@ from jasgd.theory._checks import require_count, require_not_negative, require_po
 
 
 def rennala_step_size(smoothness: float, accuracy: float, *, batch: int, noise: float = 0.0) -> float:
-    r"""Rennala and Malenia SGD: :math:`\min\{1 / L, \epsilon S / (2 L \sigma^2)\}` for the mean of S gradients.
+    r"""Rennala and Malenia SGD: :math:`\min(1 / L, \epsilon S / (2 L \sigma^2))` for the mean of S gradients.
 
     Tyurin, Richtárik 2023, as recalled and as in the public code of Ringmaster ASGD.
 
@@ -28,7 +28,7 @@ def rennala_step_size(smoothness: float, accuracy: float, *, batch: int, noise: 
 
 
 def ringmaster_step_size(smoothness: float, accuracy: float, *, threshold: int, noise: float = 0.0) -> float:
-    r"""Ringmaster ASGD: :math:`\min\{1 / (2 R L), \epsilon / (4 L \sigma^2)\}`; Maranjyan, Tyurin, Richtárik 2025.
+    r"""Ringmaster ASGD: :math:`\min(1 / (2 R L), \epsilon / (4 L \sigma^2))`; Maranjyan, Tyurin, Richtárik 2025.
 
     Args:
       smoothness, accuracy: L and :math:`\epsilon`.
@@ -46,7 +46,7 @@ def ringmaster_step_size(smoothness: float, accuracy: float, *, threshold: int, 
 def ringleader_step_size(
     smoothness: float, accuracy: float, *, num_workers: int, noise: float = 0.0, batch: float = 1.0
 ) -> float:
-    r"""Ringleader ASGD: :math:`\min\{1 / (8 n L), \epsilon B / (10 L \sigma^2)\}`.
+    r"""Ringleader ASGD: :math:`\min(1 / (8 n L), \epsilon B / (10 L \sigma^2))`.
 
     Maranjyan, Richtárik 2025, from a summary.
 
@@ -67,7 +67,7 @@ def ringleader_step_size(
 
 
 def mindflayer_step_size(smoothness: float, accuracy: float, *, batch: float, noise: float = 0.0) -> float:
-    r"""MindFlayer SGD: :math:`\frac1{2L} \min\{1, \epsilon B / \sigma^2\}`; Maranjyan, Omar, Richtárik 2024.
+    r"""MindFlayer SGD: :math:`\frac1{2L} \min(1, \epsilon B / \sigma^2)`; Maranjyan, Omar, Richtárik 2024.
 
     Args:
       smoothness, accuracy: L and :math:`\epsilon`.
@@ -83,7 +83,7 @@ def mindflayer_step_size(smoothness: float, accuracy: float, *, batch: float, no
 
 
 def birch_step_size(smoothness: float, accuracy: float, *, distance: int, noise: float = 0.0) -> float:
-    r"""Any Birch SGD: :math:`\min\{1 / (2L), 1 / (2 R L), \epsilon / (4 L \sigma^2)\}`.
+    r"""Any Birch SGD: :math:`\min(1 / (2L), 1 / (2 R L), \epsilon / (4 L \sigma^2))`.
 
     R bounds the tree distance between the point of a gradient and the point it is applied to: 0 for SGD, the largest
     delay for asynchronous SGD, S - 1 for Rennala SGD taken as S single steps per round. Birch SGD, 2025,

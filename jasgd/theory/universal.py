@@ -35,8 +35,8 @@ def universal_times(
 
     :math:`T_k` is the least T for which, with :math:`b_i = \lfloor \int_{T_{k-1}}^T p_i \rfloor`,
 
-    .. math:: \sum_i b_i \ge \max\{1, \lceil s \rceil\}, \qquad
-        \Big(\frac1n \sum_i \frac1{b_i}\Big)^{-1} \ge \max\{1, s / n\},
+    .. math:: \sum_i b_i \ge \max(1, \lceil s \rceil),
+        \qquad \Big(\frac1n \sum_i \frac1{b_i}\Big)^{-1} \ge \max(1, s / n),
 
     the second with heterogeneous data. Up to constants, lower bound and time of Rennala and Malenia SGD with interrupts
     (Tyurin 2024, as recalled). A round that is never completed ends at infinity, and so do all after it.
@@ -70,7 +70,7 @@ def universal_ringmaster_times(
 ) -> np.ndarray:
     r"""By when Ringmaster ASGD with threshold R has made R, 2 R, ... updates: :math:`T_j = T_{j-1} + t(R; T_{j-1})`.
 
-    .. math:: t(R; T_0) = \min\Big\{t : \sum_i \Big\lfloor \frac14 \int_{T_0}^{T_0 + t} p_i \Big\rfloor \ge R \Big\}
+    .. math:: t(R; T_0) = \min\lbrace t : \sum_i \Big\lfloor \frac14 \int_{T_0}^{T_0 + t} p_i \Big\rfloor \ge R \rbrace
 
     An upper bound, of Maranjyan, Tyurin, Richtárik 2025; K updates are made by :math:`T_{\lceil K / R \rceil}`.
 

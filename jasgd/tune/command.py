@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jasgd.hosts import use_all_cores
+from jasgd.output import listed, show, to_go_on
 from jasgd.tune.config import read_config
 from jasgd.tune.picture import parallel_coordinates
 from jasgd.tune.result import Evaluation, Result
@@ -14,7 +15,14 @@ from jasgd.tune.search import search
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TuneCommand:
-    """Search for the best method and its knobs, as a configuration says."""
+    """Search for the best method and its knobs, as a configuration says.
+
+    Values are kept: the same command goes on after a stop, and a larger budget reuses those of a smaller one.
+
+    Examples:
+      jasgd tune experiments/tune_example/which_method.toml
+      jasgd tune study.toml --out here --no-progress --json
+    """
 
     config: Path
     """A .toml file: problem, fleet, seconds, budget, and a space of methods and their knobs."""
@@ -22,6 +30,8 @@ class TuneCommand:
     """Folder for the result and the picture; by default jasgd-results/NAME OF THE CONFIGURATION."""
     progress: bool = True
     """Show a progress bar."""
+    json: bool = False
+    """Print one JSON document instead of a table."""
 
 
 def tune_command(command: TuneCommand) -> None:
@@ -45,26 +55,34 @@ def tune_command(command: TuneCommand) -> None:
       value  method            knobs
       ...
     """
-    arguments = read_config(command.config)
-    use_all_cores()
     folder = Path("jasgd-results") / command.config.stem if command.out is None else command.out
+    arguments = read_config(command.config, kept=folder / "values.jsonl")
+    use_all_cores()
+    try:
+        result = _search(arguments, command.progress)
+    except KeyboardInterrupt as stop:
+        stop.add_note(to_go_on(f"finished evaluations are kept in {folder}"))
+        raise
     folder.mkdir(parents=True, exist_ok=True)
-    with _bar(arguments["budget"], command.progress) as bar:
+    files = {"result": folder / "evaluations.json", "picture": folder / "evaluations.png"}
+    result.save(files["result"])
+    parallel_coordinates(result, files["picture"])
+    to_open = f"jasgd.tune.Result.load({str(files['result'])!r}).to_dataset()"
+    document = {"best": result.best, **dataclasses.asdict(result), "files": files}
+    show(f"{_table(result)}\n\n{listed(**files, to_open=to_open)}", document, as_json=command.json)
+
+
+def _search(arguments: dict[str, Any], progress: bool) -> Result:
+    with _bar(arguments["budget"], progress) as bar:
         best = math.inf
 
-        def show(evaluation: Evaluation) -> None:
+        def count(evaluation: Evaluation) -> None:
             nonlocal best
             best = min(best, evaluation.value)
             bar.set_postfix_str(f"best {best:.4g}", refresh=False)
             bar.update()
 
-        result = search(**arguments, progress=show)
-    result.save(folder / "evaluations.json")
-    parallel_coordinates(result, folder / "evaluations.png")
-    print(
-        f"{_table(result)}\n\nresult   {folder / 'evaluations.json'}\npicture  {folder / 'evaluations.png'}\n"
-        f"to open  jasgd.tune.Result.load({str(folder / 'evaluations.json')!r}).to_dataset()"
-    )
+        return search(**arguments, progress=count)
 
 
 def _table(result: Result, rows: int = 8) -> str:

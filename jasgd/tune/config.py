@@ -8,8 +8,10 @@ from typing import Any
 import jax
 
 from jasgd import methods
+from jasgd.fingerprint import fingerprint
 from jasgd.sweep_config import Part, function_of, part_of, require_known
 from jasgd.tune.jasgd_space import jasgd_space
+from jasgd.tune.kept import Kept
 from jasgd.tune.objective import Objective
 from jasgd.tune.space import is_choice, space
 
@@ -18,8 +20,12 @@ _OF_THE_OBJECTIVE = ("seconds", "seeds", "metric", "goal", "cap")
 _TOP = ("key", *_OF_THE_SEARCH, *_OF_THE_OBJECTIVE, "problem", "fleet", "evaluators", "space")
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, *, kept: Path | None = None) -> dict[str, Any]:
     """The keyword arguments of :func:`jasgd.tune.search`.
+
+    Args:
+      path: of the configuration.
+      kept: of a file in which values are kept (:mod:`jasgd.tune.kept`), so that none is computed twice.
 
     Example:
       >>> path = tmp_path / "small.toml"
@@ -42,12 +48,12 @@ def read_config(path: Path) -> dict[str, Any]:
     if path.suffix != ".toml" or not path.is_file():
         raise ValueError(f"there is no configuration {path}; it must be a .toml file.")
     try:
-        return _arguments(tomllib.loads(path.read_text()))
+        return _arguments(tomllib.loads(path.read_text()), kept)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _arguments(content: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(content: Mapping[str, Any], kept: Path | None) -> dict[str, Any]:
     require_known(content, _TOP, "there is no key")
     if missing := [name for name in ("key", "budget", "seconds", "problem", "fleet") if name not in content]:
         raise ValueError(f"there is no `{missing[0]}`.")
@@ -68,8 +74,11 @@ def _arguments(content: Mapping[str, Any]) -> dict[str, Any]:
     evaluators = {}
     if "evaluators" in content:
         evaluators["evaluators"] = _complete(part_of("fleet", content["evaluators"])).make({})
+    from jasgd import __version__  # not before all of jasgd is there
+
+    of_value = {name: content[name] for name in ("key", "problem", "fleet", *_OF_THE_OBJECTIVE) if name in content}
     return {
-        "objective": value,
+        "objective": value if kept is None else Kept(value, kept, of=fingerprint(repr(of_value), __version__)),
         "space": jasgd_space(fleet) if knobs is None else space(knobs),
         **{name: content[name] for name in _OF_THE_SEARCH if name in content},
         **evaluators,

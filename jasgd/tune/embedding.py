@@ -4,8 +4,8 @@ A decreed number with scaled values :math:`u, v \in [0, 1]` has in the framework
 (https://arxiv.org/abs/2506.22621; as in the code of SMT) the distance
 
 .. math::
-    \text{Alg: } \frac{2 |u - v|}{\sqrt{1 + u^2} \sqrt{1 + v^2}}, \qquad
-    \text{Arc: } \sqrt 2 \sqrt{1 - \cos(\pi |u - v|)}
+    \text{Alg: } \frac{2 |u - v|}{\sqrt{1 + u^2} \sqrt{1 + v^2}},
+    \qquad \text{Arc: } \sqrt 2 \sqrt{1 - \cos(\pi |u - v|)}
 
 where both are active, 1 where one is, 0 where none is. Ours: these are chords between points of the unit circle, Alg
 between :math:`(2u, 1 - u^2) / (1 + u^2)` and Arc between :math:`(\cos \pi u, \sin \pi u)`, and an inactive value is the

@@ -1,0 +1,1 @@
+"""Two schedules of one fleet, drawn."""
