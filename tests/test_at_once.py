@@ -123,7 +123,7 @@ def test_simulate_finds_the_same_on_an_accelerator(accelerated, schedule, lanes)
     for yes in (False, True):
         accelerated(yes)
         found.append(jasgd.simulate(problem, rule, schedule, key=KEY, every=6, lanes=lanes))
-    one, two = ((run.history, run.params, run.rule_state) for run in found)
+    one, two = ((dict(run.history), run.params, run.rule_state) for run in found)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), one, two)
     assert jax.tree.structure(one) == jax.tree.structure(two)
 
@@ -156,7 +156,7 @@ def test_a_resumed_simulation_continues_bit_for_bit(accelerated, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         jasgd.simulate(*asked, **arguments, resume=tmp_path, save_every=0.0)
     resumed = jasgd.simulate(*asked, **arguments, resume=tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, (whole.params, whole.history), (resumed.params, resumed.history))
+    jax.tree.map(np.testing.assert_array_equal, (whole.params, dict(whole.history)), (resumed.params, dict(resumed.history)))
 
 
 def test_what_idle_lanes_compute_reaches_nobody():
