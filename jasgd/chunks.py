@@ -33,6 +33,7 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
     With a read model also ``delay`` and ``seen_slots`` (rows, 1 + window), per delivery of one lane, per lane of several.
     Per step (blocks * block + 1,): ``first``, the rows applied before it. If gradients wait, per step also which lanes
     are stored where, and whether all its rows are ``fresh``; per row ``fresh`` and ``waiting_slot``.
+    A loop that applies the deliveries of a step at once has no rows but what :func:`_at_once` makes.
     """
     schedule, width = plan.schedule, plan.lanes
     steps = -(-plan.chunk_steps // loop.block) * loop.block
@@ -54,10 +55,12 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
             lanes["delay"] = per_lane(schedule.delay[computed], (step, lane))
     rows = slice(int(plan.first[begin]), int(plan.first[end]))
     fresh = plan.gradient_slot[rows] < 0
-    if loop.stores:
+    if loop.linear is not None:
+        lanes["computed"] = np.bincount(step, minlength=steps).astype(np.int32).reshape(blocks)
+    elif loop.stores:
         stored = np.flatnonzero(plan.gradient_slot[computed] >= 0)
         counts = np.bincount(step[stored], minlength=steps)
-        place = np.arange(len(stored)) - (np.cumsum(counts) - counts)[step[stored]]
+        place = _places(step[stored])
         lanes["store_slot"] = per_lane(plan.gradient_slot[computed[stored]], (step[stored], place))
         lanes["store_lane"] = per_lane(lane[stored], (step[stored], place))
         lanes["stores"] = counts.astype(np.int32).reshape(blocks)
@@ -77,6 +80,15 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
         "apply": schedule.apply[rows],
     }
     needed: dict[str, np.ndarray] = {name: columns[name] for name in ("write_slot", *loop.extra_args)}
+    if loop.linear is not None:
+        told = {name: columns[name] for name in loop.extra_args}
+        if loop.weighted:
+            told["weight"] = schedule.weight[rows]
+        if loop.gathers:
+            told["apply"] = schedule.apply[rows]
+        called = columns["apply"] | ("apply" in loop.extra_args)  # the deliveries for which the rule is called
+        slots, ahead = _at_once(plan, told, called, begin, end, blocks)
+        return {"lanes": lanes | slots, "ahead": ahead, "steps": np.int32(end - begin)}
     if width == 1:
         needed["read_slot"] = plan.read_slot[rows]
         if loop.read_model is not None:
@@ -95,6 +107,65 @@ def chunk_arrays(loop: "Loop", plan: Plan, index: int) -> dict[str, Any]:
         "first": (first - first[0]).astype(np.int32),
         "steps": np.int32(end - begin),
     }
+
+
+def _at_once(
+    plan: Plan, told: dict[str, np.ndarray], called: np.ndarray, begin: int, end: int, blocks: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What a step takes from the ring and what it writes, and what that is made of; (blocks, block, ...) of all steps.
+
+    Slots: ``waiting_slot`` of the gradients that have waited, and ``write_slot`` (V,), beyond the ring for nothing.
+    Ahead, per step: of its D deliveries what the rule is told, their ``count``, and ``updates_before``, those of the block;
+    ``delivered_as``, which of them uses each lane and each gradient that has waited, D for none; ``write_row`` (V,), the
+    delivery that makes what is written, or D + the lane of a gradient that is to wait.
+    Ahead, per block: the number of ``updates``, and of the ``last_update`` its step times D + its place.
+    """
+    deliveries, waiting, written = map(_power_of_two, plan.widths)
+    steps, nobody = blocks[0] * blocks[1], ring_rows(plan) - 1
+    rows = slice(int(plan.first[begin]), int(plan.first[end]))
+    step = plan.applied[rows].astype(np.int64) - begin
+    place = _places(step)
+
+    def table(fill: Any, where: tuple[np.ndarray, np.ndarray], values: np.ndarray, width: int = deliveries) -> np.ndarray:
+        narrow = values.astype(np.int32) if values.dtype.kind == "i" else values
+        result = np.full((steps, width), fill, jax.dtypes.canonicalize_dtype(narrow.dtype))
+        result[where] = narrow
+        return result.reshape(*blocks, width)
+
+    block = step // blocks[1]
+    before = np.cumsum(called) - called
+    last = np.zeros(blocks[0], np.int64)
+    last[block[called]] = ((step % blocks[1]) * deliveries + place)[called]
+
+    waits, makes = plan.gradient_slot[rows] >= 0, plan.write_slot[rows] < plan.slots
+    turn = _places(step[waits])
+    source = plan.lane[rows].astype(np.int64)
+    source[waits] = plan.lanes + turn
+
+    computed = plan.computed_between(begin, end)
+    stored = computed[plan.gradient_slot[computed] >= 0]
+    into = np.concatenate([step[makes], plan.step[stored].astype(np.int64) - begin])
+    order = np.argsort(into, kind="stable")
+    at = (into[order], _places(into[order]))
+    slot = np.concatenate([plan.write_slot[rows][makes], plan.gradient_slot[stored]])[order]
+    made_by = np.concatenate([place[makes], deliveries + plan.lane[stored]])[order]
+    slots = {
+        "waiting_slot": table(nobody, (step[waits], turn), plan.gradient_slot[rows][waits], waiting),
+        "write_slot": table(nobody + 1 + np.arange(written), at, slot, written),
+    }
+    of_steps = {name: table(0, (step, place), column) for name, column in told.items()} | {
+        "updates_before": table(0, (step, place), before - before[np.searchsorted(block, block)]),
+        "count": np.bincount(step, minlength=steps).astype(np.int32).reshape(blocks),
+        "delivered_as": table(deliveries, (step, source), place, plan.lanes + waiting),
+        "write_row": table(0, at, made_by, written),
+    }
+    updates = np.bincount(block[called], minlength=blocks[0])
+    return slots, {"steps": of_steps, "updates": updates.astype(np.int32), "last_update": last.astype(np.int32)}
+
+
+def _places(step: np.ndarray) -> np.ndarray:
+    """Of things in the order of their steps, how many of the same step come before."""
+    return np.arange(len(step)) - np.searchsorted(step, step)
 
 
 def stacked_chunks(loop: "Loop", plans: Sequence[Plan], index: int, rows: int) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 One call of :func:`step` runs one chunk of a plan. Within it, jobs are sampled in blocks ahead of time (a sample never
 depends on the parameters), then each step computes the gradients of its lanes together and applies, in order, the
-deliveries that are ready. Nothing depends on the number of workers except the sizes of arrays.
+deliveries that are ready; for linear rules on accelerators all at once (:mod:`jasgd.at_once`). Nothing depends on the
+number of workers except the sizes of arrays.
 
 Compiled once per structure: of the gradient, the rule and the shapes. Step sizes, data, seeds and schedules are arguments.
 """
@@ -16,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jasgd import ring
+from jasgd import at_once, ring
 from jasgd.chunks import ring_rows
 from jasgd.extra_args import EXTRA_ARGS
 from jasgd.keys import job_key
 from jasgd.layout import Layout
+from jasgd.linear import Linear
 from jasgd.plan import Plan
 from jasgd.program import Program
 from jasgd.read_models import ReadModel, read_key
@@ -60,6 +62,7 @@ class Loop:
       padded: some rows are no deliveries: other runs of the same batch are longer.
       read_model: what a worker reads, if not one version.
       layout: how lanes and parameters lie on several devices.
+      linear: the rule's linear form, if the deliveries of a step are applied at once.
     """
 
     sample: Program
@@ -76,6 +79,7 @@ class Loop:
     padded: bool = False
     read_model: ReadModel | None = None
     layout: Layout | None = None
+    linear: Linear | None = None
 
 
 def init(program: Traced, plan: Plan, *, layout: Layout | None = None) -> State:
@@ -120,13 +124,15 @@ def loop_of(
 ) -> Loop:
     """The loop that computes a plan; samples are drawn in blocks that fit into a cache."""
     jobs = max(1, min(most_samples, sample_bytes // max(program.batch_bytes, 1)))
+    linear = program.linear if plan.lanes > 1 and not _whole_rounds(program, plan) else None
+    block = jobs // plan.lanes if linear is None else at_once.steps_ahead(program, plan)
     return Loop(
         sample=program.sample,
         gradient=program.gradient,
         rule=program.rule,
         extra_args=program.extra_args,
         lanes=plan.lanes,
-        block=max(1, min(jobs // plan.lanes, plan.chunk_steps)),
+        block=max(1, min(block, plan.chunk_steps)),
         stores=bool((plan.gradient_slot >= 0).any()),
         gathers=gathers(program, plan),
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
@@ -134,6 +140,7 @@ def loop_of(
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
         read_model=program.read_model if plan.window else None,
         layout=layout,
+        linear=linear,
     )
 
 
@@ -165,12 +172,18 @@ def run_chunk(loop: Loop, numbers: Numbers, key: jax.Array, state: State, chunk:
         mine = jax.tree.map(lambda a: ring.take(a, index), lanes)
         batches = _sample(loop, numbers, key, mine["worker"], mine["job"])
         begin = index * loop.block
+        if loop.linear is not None:
+            ahead = jax.tree.map(lambda a: ring.take(a, index), chunk["ahead"])
+            mine["made_of"], rest = at_once.coefficients(loop, loop.linear, numbers, state.rule_state.rest, ahead)
+            state = dataclasses.replace(state, rule_state=state.rule_state._replace(rest=rest))
 
         def one(inner: jax.Array, state: State) -> State:
             now, batch = begin + inner, jax.tree.map(lambda a: ring.take(a, inner), batches)
             if loop.lanes == 1:
                 return _single(loop, numbers, state, _row(chunk["rows"], now), batch)
             lane = jax.tree.map(lambda a: ring.take(a, inner), mine)
+            if loop.linear is not None:
+                return at_once.step(loop, numbers, state, lane, batch)
             first = chunk["first"]
             if loop.whole_rounds:
                 return _round(loop, numbers, state, chunk["rows"], first[now], lane, batch)

@@ -14,6 +14,18 @@ from jasgd.program import Program, trace
 EXTRA_ARGS = ("worker", "delay", "step", "duration", "time", "apply")
 
 
+def extra_types() -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of the extra arguments.
+
+    Example:
+      >>> extra_types()["delay"].dtype
+      dtype('int32')
+    """
+    real = jnp.zeros(()).dtype
+    types = {"duration": real, "time": real, "apply": jnp.bool_}
+    return {name: jax.ShapeDtypeStruct((), types.get(name, jnp.int32)) for name in EXTRA_ARGS}
+
+
 def trace_rule(rule: optax.GradientTransformation, params: optax.Params) -> tuple[Program, list[jax.Array], frozenset[str]]:
     """A rule's update as a program, its numbers, and the extra arguments that it looks at, ``stale_params`` among them.
 
@@ -24,9 +36,7 @@ def trace_rule(rule: optax.GradientTransformation, params: optax.Params) -> tupl
       frozenset({'worker'})
     """
     rule = optax.with_extra_args_support(rule)
-    real = jnp.zeros(()).dtype
-    types = {"duration": real, "time": real, "apply": jnp.bool_}
-    extra = {name: jax.ShapeDtypeStruct((), types.get(name, jnp.int32)) for name in EXTRA_ARGS}
+    extra = extra_types()
 
     def update(gradients: Any, state: Any, params: Any, extra: Any, stale_params: Any) -> Any:
         return rule.update(gradients, state, params, **extra, stale_params=stale_params)

@@ -22,7 +22,8 @@ def refuse_if_too_large(program: engine.Traced, plan: Plan, layout: Layout | Non
         parts = 1  # its devices share one memory
     snapshot, free = -(-engine.tree_bytes(program.params) // parts), free_memory()
     ring_bytes = chunks.ring_rows(plan) * snapshot * (2 if program.sends else 1)
-    lane_bytes = plan.lanes * ((2 + plan.window) * snapshot + program.batch_bytes)
+    made = sum(plan.widths[1:]) if program.linear is not None else 0  # at once: gradients that have waited, and versions
+    lane_bytes = plan.lanes * ((2 + plan.window) * snapshot + program.batch_bytes) + made * snapshot
     needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)
     if needed > free:
         raise MemoryError(

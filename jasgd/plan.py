@@ -101,6 +101,17 @@ class Plan:
         return self.chunk_steps * (1 if self.lanes == 1 else 2 * self.lanes)
 
     @functools.cached_property
+    def widths(self) -> tuple[int, int, int]:
+        """Most deliveries of one step, most gradients of one step that have waited, most slots that one step writes."""
+        makes, waits = self.write_slot < self.slots, self.gradient_slot >= 0
+
+        def per_step(steps: np.ndarray) -> np.ndarray:
+            return np.bincount(steps, minlength=self.steps)
+
+        written = per_step(self.applied[makes]) + per_step(self.step[waits])
+        return int(np.diff(self.first).max()), int(per_step(self.applied[waits]).max()), int(written.max())
+
+    @functools.cached_property
     def whole_rounds(self) -> bool:
         """Every step computes exactly one server step, in the order of its rows."""
         rows = len(self.schedule)

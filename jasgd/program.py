@@ -111,7 +111,7 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
             elif inner:
                 outputs = run(inner[0].jaxpr, inner[0].consts, numbers, *inputs)
             else:
-                outputs = _evaluated(jaxpr, eqn, inputs)
+                outputs = evaluated(jaxpr, eqn, inputs)
             known.update(zip(eqn.outvars, outputs, strict=True))
         return list(map(read, jaxpr.outvars))
 
@@ -126,7 +126,7 @@ def _lifted(closed: jex.ClosedJaxpr) -> tuple[jex.ClosedJaxpr, list[np.ndarray]]
     return jex.ClosedJaxpr(whole.jaxpr, ()), [*closed.consts, *values]
 
 
-def _evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
+def evaluated(jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[Any]) -> list[Any]:
     """The results of one equation out of a program."""
     if not any(
         isinstance(parameter, jex.ClosedJaxpr | jex.Jaxpr) or callable(parameter) for parameter in eqn.params.values()

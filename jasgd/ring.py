@@ -39,3 +39,12 @@ def write(ring: optax.Params, slot: jax.Array, value: optax.Params) -> optax.Par
         return jax.lax.dynamic_update_slice(rows, leaf[None], start)
 
     return jax.tree.map(put, ring, value)
+
+
+def scatter(ring: optax.Params, slots: jax.Array, values: optax.Params) -> optax.Params:
+    """Replace the contents of several slots, all different; what is meant for a slot beyond the last is dropped."""
+
+    def put(rows: jax.Array, leaf: jax.Array) -> jax.Array:
+        return rows.at[slots.astype(jnp.uint32)].set(leaf, mode="drop", unique_indices=True)
+
+    return jax.tree.map(put, ring, values)

@@ -15,6 +15,7 @@ from jasgd import chunks, engine, summary, traffic
 from jasgd._checks import require_type
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
+from jasgd.flat import flattened, launches_cost
 from jasgd.inputs import check_metrics, check_records, check_simulation, seen_through, starting_point
 from jasgd.interrupts import held_back
 from jasgd.jobs import bytes_per_message, messages_per_job
@@ -142,6 +143,9 @@ def simulate(
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     metrics, metric_numbers = trace(problem.metrics, params)
+    vectors = flattened(program) if layout is None and launches_cost() else None
+    if vectors is not None:
+        program, metrics = vectors.program, vectors.over_params(metrics, metric_numbers)
     versions, record_times = record_points(schedule, every, times)
     distinct = np.unique(versions)
     checkpoints, saved = None, None
@@ -192,19 +196,20 @@ def simulate(
         if checkpoints is not None:
             checkpoints.remove()
     history, diverged, message = recorder.result(versions, record_times)
+    ended = (state.params, state.rule_state) if vectors is None else vectors.trees(state.params, state.rule_state)
     history |= traffic.columns(
         schedule,
         history["version"],
         messages=messages_per_job(problem),
-        message_bytes=bytes_per_message(problem, params, program.rule_state),
+        message_bytes=bytes_per_message(problem, params, ended[1]),
         model_bytes=engine.tree_bytes(params),
     )
-    jax.block_until_ready(state.params)
+    jax.block_until_ready(ended)
     spent = time.perf_counter() - began
     return Run(
         history=history,
-        params=state.params,
-        rule_state=state.rule_state,
+        params=ended[0],
+        rule_state=ended[1],
         schedule=schedule,
         diverged=diverged,
         message=message,

@@ -1,7 +1,7 @@
 """A problem and a rule as programs without numbers, and the numbers."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ from jasgd.program import Program, trace
 from jasgd.read_models import ReadModel
 from jasgd.rules.sent import sent_offset
 from jasgd.worker_range import require_rows
+
+if TYPE_CHECKING:
+    from jasgd.linear import Linear
 
 
 @jax.tree_util.register_dataclass
@@ -42,6 +45,7 @@ class Traced:
     params: optax.Params
     rule_state: optax.OptState
     batch_bytes: int
+    linear: "Linear | None" = None  # set where parameters are vectors, see :mod:`jasgd.flat`
 
 
 def traced(

@@ -10,6 +10,7 @@ import jasgd
 from experiments.benchmarks.loops import Run
 from jasgd import engine
 from jasgd.chunks import chunk_arrays
+from jasgd.flat import flattened, launches_cost
 from jasgd.lanes import gradients_per_round
 from jasgd.plan import plan
 from jasgd.summary import critical_path
@@ -41,6 +42,9 @@ def prepare(
 ) -> Prepared:
     """Plan a schedule for ``lanes`` gradients at a time; compilation happens in the first run."""
     program = engine.traced(problem, rule, params, key)
+    vectors = flattened(program) if launches_cost() else None
+    if vectors is not None:
+        program = vectors.program
     began = time.perf_counter()
     planned = plan(schedule, lanes)
     loop = engine.loop_of(program, planned)
@@ -52,7 +56,7 @@ def prepare(
         state = engine.init(program, planned)
         for chunk in chunks:
             state = engine.step(loop, program.numbers, key, state, chunk)
-        return jax.block_until_ready(state.params)
+        return jax.block_until_ready(state.params if vectors is None else vectors.params(state.params))
 
     return Prepared(run=run, lanes=lanes, planning_seconds=planning_seconds)
 
