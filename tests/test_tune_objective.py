@@ -147,7 +147,9 @@ def test_the_command_searches_prints_and_draws(tmp_path, monkeypatch, capsys):
     config = tmp_path / "small.toml"
     config.write_text(CONFIG)
     monkeypatch.setattr(sys, "argv", ["jasgd", "tune", str(config), "--out", str(tmp_path / "found")])
-    main()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
     printed = capsys.readouterr()
     result = jasgd.tune.Result.load(tmp_path / "found" / "evaluations.json")
     assert len(result.evaluations) == 5

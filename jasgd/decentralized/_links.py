@@ -19,7 +19,7 @@ def pairwise(name: str, values: ArrayLike, num_nodes: int) -> np.ndarray:
 
 
 def neighbours(graph: Any, num_nodes: int) -> list[np.ndarray]:
-    """Of every node those that it is linked with, in both directions."""
+    """Of every node those that it is linked with, in both directions; a graph without edges is meant, one in pieces is not."""
     if hasattr(graph, "to_undirected"):
         from jasgd.decentralized.topology import links
 
@@ -35,14 +35,15 @@ def neighbours(graph: Any, num_nodes: int) -> list[np.ndarray]:
             f"`graph` must link {num_nodes} nodes symmetrically, got a matrix of shape {linked.shape}; "
             f"jasgd.decentralized.topology.ring({num_nodes}) is one."
         )
+    others = [np.flatnonzero(row & (np.arange(num_nodes) != i)) for i, row in enumerate(linked)]
     reached = np.arange(num_nodes) == 0
     while (new := linked[reached].any(axis=0) & ~reached).any():
         reached |= new
-    if not reached.all():
+    if any(map(len, others)) and not reached.all():
         raise ValueError(
             f"`graph` must be connected, but node {int(np.argmin(reached))} cannot be reached from node 0; add an edge."
         )
-    return [np.flatnonzero(row & (np.arange(num_nodes) != i)) for i, row in enumerate(linked)]
+    return others
 
 
 def row_weights(weights: ArrayLike, num_nodes: int, *, name: str = "rows of `weights`") -> np.ndarray:

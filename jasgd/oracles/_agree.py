@@ -31,13 +31,15 @@ def require_slopes(problem: Problem) -> None:
 
     def differences(key: jax.Array) -> tuple[jax.Array, ...]:
         """What the gradient says, what wide and narrow differences say, and how well these can be known."""
-        x, unravel = ravel_pytree(problem.init(jax.random.key(0)))
+        params = problem.init(jax.random.key(0))
+        x, unravel = ravel_pytree(params)
         batch = problem.sample(key, jnp.int32(0))
         h = 1e-2 * jnp.maximum(1, jnp.linalg.norm(x))
         u = jax.random.normal(jax.random.fold_in(key, 0), x.shape, x.dtype)
         u /= jnp.linalg.norm(u)
         values = jax.vmap(lambda t: problem.loss(unravel(x + t * u), batch))(h * jnp.array([0, 1, -1, 0.5, -0.5], x.dtype))
-        rounding = 20 * jnp.finfo(x.dtype).eps * jnp.abs(values[0]) / h
+        coarsest = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(params))
+        rounding = 20 * coarsest * jnp.abs(values[0]) / h
         gradient = ravel_pytree(problem.gradient(unravel(x), batch))[0]
         return gradient @ u, (values[1] - values[2]) / (2 * h), (values[3] - values[4]) / h, rounding
 
