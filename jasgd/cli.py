@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jasgd
 from jasgd.checkout import checkout, use_checkout
-from jasgd.interrupts import Terminated
+from jasgd.interrupts import Terminated, raising
 
 
 class Command(NamedTuple):
@@ -74,13 +74,15 @@ tab completion, once:
 
 def main() -> None:
     """Entry point of the ``jasgd`` command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+    before = {number: signal.signal(number, raising(kind)) for number, kind in kinds.items()}
     try:
         code = _run(sys.argv[1:])
     except KeyboardInterrupt as stop:
         said = "; ".join(["interrupted", *getattr(stop, "__notes__", [])])
-        print(f"\njasgd: {said}", file=sys.stderr)
-        code = 143 if isinstance(stop, Terminated) else 130
+        print(f"\njasgd: {said}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(143 if isinstance(stop, Terminated) else 130)  # XLA's threads, which may compile, would crash a slower end
     except BrokenPipeError:  # somebody reads no further: `jasgd ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -90,6 +92,9 @@ def main() -> None:
         hint = "; `jasgd doctor` says what to install" if isinstance(error, ModuleNotFoundError) else ""
         print(f"jasgd: {error}{hint}", file=sys.stderr)
         code = 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     sys.exit(code)
 
 
@@ -185,7 +190,3 @@ def markers() -> tuple[Any, ...]:
     from tyro import conf
 
     return conf.PositionalRequiredArgs, conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes
-
-
-def _terminate(*_: Any) -> None:
-    raise Terminated

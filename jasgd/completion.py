@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 from typing import Literal
 
 
@@ -33,10 +34,16 @@ def completion(command: CompletionCommand) -> None:
     from jasgd.cli import COMMANDS, load, markers
 
     commands = {name: load(name)[0] for name in COMMANDS if name != "bench" or checkout() is not None}
-    with contextlib.suppress(SystemExit):  # tyro means to be done
+    script = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(script):  # tyro means to be done
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="jasgd",
             args=["--tyro-write-completion", command.shell, "-"],
             config=markers(),
         )
+    text = script.getvalue()
+    if command.shell == "bash":  # where tyro has nothing to say, files are completed
+        text = text.replace('    matches+=("$completion")', '    [[ -z "$completion" ]] || matches+=("$completion")')
+        text = text.replace("complete -F ", "complete -o default -F ")
+    print(text, end="")

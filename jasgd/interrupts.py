@@ -1,17 +1,46 @@
 """Ctrl-C and SIGTERM, held back until what has been computed is safe."""
 
+import _thread
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 _SAID = b"\nstopping as soon as what has been computed is saved; once more stops at once.\n"
 
 
+# Python prints and forgets what is raised while it collects garbage; the first is JAX's.
+_UNHEARD = ("_xla_gc_callback", "__del__")
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM: whatever tidies up after Ctrl-C does so here, too."""
+
+
+def raising(kind: type[KeyboardInterrupt]) -> Callable[[int, FrameType | None], None]:
+    """A handler of signals that raises, but not within callbacks whose exceptions Python ignores: then a moment later.
+
+    Example:
+      >>> try:
+      ...     raising(Terminated)(15, None)
+      ... except KeyboardInterrupt as stop:
+      ...     type(stop).__name__
+      'Terminated'
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        inner = frame
+        while inner is not None:
+            if inner.f_code.co_name in _UNHEARD:
+                threading.Timer(0.01, _thread.interrupt_main, [number]).start()
+                return
+            inner = inner.f_back
+        raise kind
+
+    return handle
 
 
 class Held:

@@ -86,8 +86,8 @@ def _race(config: RaceConfig) -> None:
     slowest = float(times.max())
     if not config.asynchronous_steps or not config.synchronous_steps:
         raise ValueError("`asynchronous_steps` and `synchronous_steps` need at least one step size each.")
-    if config.seconds < slowest:
-        raise ValueError(f"`seconds` must reach the slowest worker's {slowest:.6g} s, got {config.seconds}.")
+    if not slowest <= config.seconds < np.inf:
+        raise ValueError(f"`seconds` must reach the slowest worker's {slowest:.6g} s and be finite, got {config.seconds}.")
     problem = problems.quadratic(config.dim, config.noise)
     config.out.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
@@ -155,7 +155,8 @@ def _table(entries: list[_Entry], config: RaceConfig, spent: float) -> str:
         schedule = entry.schedule
         lines.append(
             f"{entry.name:14}{entry.step_size:>11g}{len(schedule):>11}{schedule.updates:>9}"
-            f"{schedule.delay.mean():>12.1f}{schedule.delay.max():>11}{entry.gap[-1]:>12.3e}"
+            f"{schedule.delay.mean():>12.1f}{schedule.delay.max():>11}"
+            + ("    diverged" if entry.run.diverged else f"{entry.gap[-1]:>12.3e}")
         )
     fast, slow = entries
     at = _catching_up(entries)

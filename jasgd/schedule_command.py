@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,11 @@ def inline_table(text: str) -> dict[str, Any]:
 
 
 def _imported(log: Path) -> Schedule:
-    with open(log, newline="") as file:
+    try:
+        text = log.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{log} is no text; a log is a .csv file with the columns worker, start and finish.") from None
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file, skipinitialspace=True)
         if not {"worker", "start", "finish"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{log} must have the columns worker, start and finish, got {reader.fieldnames}.")
@@ -226,11 +231,14 @@ def _imported(log: Path) -> Schedule:
         columns: dict[str, Any] = {name: [] for name in names}
         for row in reader:
             try:
+                if None in row:
+                    raise ValueError
                 for name, kind in names.items():
                     columns[name].append(kind(row[name]))
             except (TypeError, ValueError):
                 raise ValueError(
-                    f"{log}, line {reader.line_num}: expected numbers for {', '.join(names)}, got {dict(row)}."
+                    f"{log}, line {reader.line_num}: expected one number for each of {', '.join(reader.fieldnames or ())}, "
+                    f"got {', '.join(map(str, [*(v for n, v in row.items() if n), *(row.get(None) or [])]))}."
                 ) from None
     try:
         return Schedule.from_events(**columns)

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,12 +60,9 @@ def jasgd_command(monkeypatch, capsys, tmp_path):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["jasgd", *arguments])
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as end:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        monkeypatch.setattr(os, "_exit", sys.exit)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
         code = end.value.code
         return (0 if code is None else code), *capsys.readouterr()
 
@@ -285,7 +281,8 @@ def test_scripts_for_completion_know_commands_and_options(shell, jasgd_command):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(
-    ("words", "completed"), [("re", ["reproduce"]), ("sweep --sa", ["--save-every"]), ("reproduce --data m", ["mnist"])]
+    ("words", "completed"),
+    [("re", ["reproduce"]), ("sweep --sa", ["--save-every"]), ("reproduce --data m", ["mnist"]), ("sweep sw", [])],
 )
 def test_bash_completes(words, completed, tmp_path, jasgd_command):
     """As if TAB had been pressed behind the words."""
@@ -297,4 +294,9 @@ def test_bash_completes(words, completed, tmp_path, jasgd_command):
     )
     done = subprocess.run(["bash", "--norc", "-c", press], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert [line for line in done.stdout.splitlines() if line in completed] == completed
-    assert all(line.startswith(typed[-1]) for line in done.stdout.splitlines())
+    assert all(done.stdout.splitlines()) or not completed
+    assert all(line.startswith(typed[-1]) for line in done.stdout.splitlines() if line)
+    listed = subprocess.run(
+        ["bash", "--norc", "-c", "source ./script; complete -p jasgd"], cwd=tmp_path, capture_output=True
+    )
+    assert b"-o default" in listed.stdout, "where there is nothing to say, files are completed"

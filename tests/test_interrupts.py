@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import xarray
 
 import jasgd
 from jasgd import batch
-from jasgd.interrupts import held_back
+from jasgd.interrupts import held_back, raising
 from jasgd.sweep_command import SweepCommand, sweep_command
 from jasgd.tune import objective
 from jasgd.tune.command import TuneCommand, tune_command
@@ -181,3 +182,21 @@ def test_threads_hold_nothing_back():
     thread.start()
     thread.join()
     assert found == [None]
+
+
+def test_a_signal_amid_a_collection_of_garbage_is_heard_afterwards():
+    """Python prints and forgets what is raised in such a callback: the job would go on to its end."""
+    went_on = []
+
+    def _xla_gc_callback():
+        signal.raise_signal(signal.SIGINT)
+        went_on.append(True)
+
+    before = signal.signal(signal.SIGINT, raising(KeyboardInterrupt))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _xla_gc_callback()
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert went_on == [True]

@@ -1,5 +1,7 @@
 """Problems: partitions of data, quadratics, least squares, classification, and the fast normal numbers."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -544,3 +546,21 @@ def test_normal_follows_the_setting_of_jax():
     """Where JAX is set to its older order of random bits, the numbers are those of that order."""
     with jax.threefry_partitionable(False):
         np.testing.assert_array_equal(compiled_normal(KEY, 7), jax.random.normal(KEY, (7,), jnp.float32))
+
+
+def test_a_replaced_loss_is_the_one_that_is_differentiated():
+    """``dataclasses.replace`` keeps what it is not told to replace, but not the gradient of another loss."""
+    problem = Problem(
+        init=lambda key: jnp.ones(3),
+        loss=lambda x, batch: jnp.sum(x**2),
+        sample=lambda key, worker: worker,
+        metrics=lambda x: {"loss": jnp.sum(x**2), "grad_norm": jnp.linalg.norm(x)},
+    )
+    moved = dataclasses.replace(problem, loss=lambda x, batch: jnp.sum((x - 7) ** 2))
+    assert moved.gradient(jnp.zeros(3), None).tolist() == [-14.0] * 3
+    assert dataclasses.replace(moved, name="moved").gradient is moved.gradient
+    doubled = dataclasses.replace(problem, gradient=lambda x, batch: 4 * x)
+    assert dataclasses.replace(doubled, name="doubled").gradient is doubled.gradient
+    with pytest.raises(ValueError, match="`loss` of problem was replaced but not its `gradient`; give both, or"):
+        dataclasses.replace(doubled, loss=moved.loss)
+    assert dataclasses.replace(doubled, loss=moved.loss, gradient=None).gradient(jnp.zeros(3), None).tolist() == [-14.0] * 3

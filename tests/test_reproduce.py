@@ -98,7 +98,10 @@ def test_what_there_is_not(command, sentence, tmp_path):
 def test_without_results_there_are_no_claims(tmp_path, capsys):
     """And a sentence says so."""
     reproduce(ReproduceCommand(claims=True, out=tmp_path), ROOT)
-    assert capsys.readouterr().out == f"nothing has been computed in {tmp_path}; run the command without `--claims` first.\n"
+    told = (
+        f"nothing has been computed in {tmp_path}; run the command without `--claims` first, or give `--quick` as you did."
+    )
+    assert capsys.readouterr().out == f"{told.format(tmp_path)}\n"
 
 
 def test_the_list_names_every_figure(capsys):

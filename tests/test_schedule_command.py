@@ -124,7 +124,8 @@ def test_wrong_words_are_refused(job, message):
     ("content", "message"),
     [
         ("worker,begin,end\n0,1,2\n", "must have the columns worker, start and finish, got"),
-        ("worker,start,finish\n0,1,2\n0,x,3\n", "line 3: expected numbers for worker, start, finish"),
+        ("worker,start,finish\n0,1,2\n0,x,3\n", "line 3: expected one number for each of .*, got 0, x, 3"),
+        ("worker,start,finish\n0,0,1,5\n", "line 2: expected one number for each of .*, got 0, 0, 1, 5"),
         ("worker,start,finish\n0,3,2\n", r"log.csv: event 0 must have 0 <= start <= finish, got 3.0 and 2.0"),
     ],
 )

@@ -396,7 +396,14 @@ NOISY = dataclasses.replace(
         (lambda: oracles.gradient(2).of(ORACLES[0].of(PLAIN)), "are made by an oracle already"),
         (lambda: oracles.coordinates().of(HALF), "`partial` of quadratic.* does not give the entries of its gradient"),
         (lambda: oracles.zeroth_order(0.1).of(HALF), "do not have the slope that its gradient says"),
-        (lambda: oracles.zeroth_order(0.1).of(dataclasses.replace(NOISY, loss=lambda x, z: PLAIN.loss(x, 0 * z))), "slope"),
+        (
+            lambda: oracles.zeroth_order(0.1).of(
+                dataclasses.replace(
+                    NOISY, loss=lambda x, z: PLAIN.loss(x, 0 * z), gradient=functools.partial(NOISY.gradient)
+                )
+            ),
+            "slope",
+        ),
         (lambda: oracles.zeroth_order(0.1).of(problems.progress_quadratic(10, 0.5)), "estimate something else"),
     ],
 )

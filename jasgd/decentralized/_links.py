@@ -19,7 +19,7 @@ def pairwise(name: str, values: ArrayLike, num_nodes: int) -> np.ndarray:
 
 
 def neighbours(graph: Any, num_nodes: int) -> list[np.ndarray]:
-    """Of every node those that it is linked with, in both directions; a graph without edges is meant, one in pieces is not."""
+    """Of every node those that it is linked with, in both directions; no edges at all are meant, pieces are not."""
     if hasattr(graph, "to_undirected"):
         from jasgd.decentralized.topology import links
 

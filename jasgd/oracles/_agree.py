@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jasgd.problems.problem import Problem
+from jasgd.problems.problem import Problem, is_default
 
 _TRIES = 8
 
@@ -26,7 +26,7 @@ def require_slopes(problem: Problem) -> None:
     Refused is a loss whose differences settle at another slope than that of the gradient; where rounding or curvature keep
     them from settling, nothing is known.
     """
-    if getattr(problem.gradient, "__wrapped__", None) is problem.loss:  # it is jax.grad(loss)
+    if is_default(problem.gradient):
         return
 
     def differences(key: jax.Array) -> tuple[jax.Array, ...]:

@@ -26,7 +26,7 @@ class Problem:
       loss: ``loss(params, batch) -> scalar``, differentiated at the worker's snapshot.
       sample: ``sample(key, worker) -> batch``, one worker's data for one job; the key belongs to this job alone.
       metrics: ``metrics(params) -> dict`` of scalars to record, at least ``loss`` and ``grad_norm`` of the objective.
-      gradient: ``gradient(params, batch) -> tree like params``; by default ``jax.grad(loss)``.
+      gradient: ``gradient(params, batch) -> tree like params``; by default, and with None, ``jax.grad(loss)``.
       mean_sample: ``mean_sample(key, worker, count) -> batch``, one batch whose gradient has, at every point, the law of the
         mean of ``count`` independent stochastic gradients; for problems where that costs less than these. The count may be
         traced.
@@ -64,14 +64,43 @@ class Problem:
     job_messages: ArrayLike | None = None
     message_bytes: Callable[[Any], float] | None = None
     read_model: ReadModel | None = None
+    # Which gradient came with which loss, so that `dataclasses.replace` cannot tear them apart.
+    _together: tuple[Any, Any] | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, arguments in _FUNCTIONS.items():
             require_function(name, getattr(self, name), *arguments)
         if self.num_workers is not None:
             require_count("num_workers", self.num_workers)
-        if self.gradient is None:
-            object.__setattr__(self, "gradient", jax.grad(_scalar(self.loss)))
+        loss, gradient = self._together or (self.loss, self.gradient)
+        if self.gradient is gradient and self.loss is not loss and not is_default(gradient):
+            raise ValueError(
+                f"`loss` of {self.name} was replaced but not its `gradient`; give both, or gradient=None for jax.grad(loss)."
+            )
+        if self.gradient is None or (is_default(self.gradient) and self.loss is not loss):
+            object.__setattr__(self, "gradient", _Differentiated(self.loss))
+        object.__setattr__(self, "_together", (self.loss, self.gradient))
+
+
+class _Differentiated:
+    """The gradient of a loss, by JAX."""
+
+    def __init__(self, loss: Callable[[optax.Params, Batch], Any]) -> None:
+        self._gradient = jax.grad(_scalar(loss))
+
+    def __call__(self, params: optax.Params, batch: Batch) -> Any:
+        return self._gradient(params, batch)
+
+
+def is_default(gradient: Any) -> bool:
+    """Whether a problem's gradient is that of its loss by JAX, and not one that somebody wrote.
+
+    Example:
+      >>> from jasgd.problems.problem import is_default
+      >>> is_default(jasgd.problems.mlp(2).gradient), is_default(jasgd.problems.quadratic(3).gradient)
+      (True, False)
+    """
+    return isinstance(gradient, _Differentiated)
 
 
 def _scalar(loss: Callable[[optax.Params, Batch], Any]) -> Callable[[optax.Params, Batch], jax.Array]:

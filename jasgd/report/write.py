@@ -55,9 +55,9 @@ def write(
 
 
 def _require_names(results: Sequence[Stored], each: Sequence[str]) -> None:
-    known = sorted(
-        {str(name) for result in results for name in result.dataset.coords} - {"seed", "time", "version", "record"}
-    )
+    along = {"seed", "time", "version", "record"}
+    coords = [(str(name), set(coord.dims)) for result in results for name, coord in result.dataset.coords.items()]
+    known = sorted({name for name, dims in coords if dims and not dims & along})
     wrong = [name for name in each if name not in known]
     if wrong:
         raise ValueError(f"`each` must be names of a grid, out of {', '.join(known) or 'none'}; got {wrong[0]!r}.")
