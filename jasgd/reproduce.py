@@ -105,9 +105,8 @@ def reproduce(command: ReproduceCommand, root: Path | None) -> None:
     if command.json:
         show("", {"figures": shown}, as_json=True)
     elif not shown:
-        print(
-            f"nothing has been computed in {command.out}; run the command without `--claims` first, or give `--quick` as you did."
-        )
+        told = "nothing has been computed in {}; run the command without `--claims` first, or give `--quick` as you did."
+        print(told.format(command.out))
 
 
 def _list(papers: Mapping[str, Any]) -> str:

@@ -192,11 +192,14 @@ def test_a_signal_amid_a_collection_of_garbage_is_heard_afterwards():
         signal.raise_signal(signal.SIGINT)
         went_on.append(True)
 
+    def collects_garbage():
+        _xla_gc_callback()
+        time.sleep(5)
+
     before = signal.signal(signal.SIGINT, raising(KeyboardInterrupt))
     try:
         with pytest.raises(KeyboardInterrupt):
-            _xla_gc_callback()
-            time.sleep(5)
+            collects_garbage()
     finally:
         signal.signal(signal.SIGINT, before)
     assert went_on == [True]

@@ -101,7 +101,7 @@ def test_without_results_there_are_no_claims(tmp_path, capsys):
     told = (
         f"nothing has been computed in {tmp_path}; run the command without `--claims` first, or give `--quick` as you did."
     )
-    assert capsys.readouterr().out == f"{told.format(tmp_path)}\n"
+    assert capsys.readouterr().out == f"{told}\n"
 
 
 def test_the_list_names_every_figure(capsys):
