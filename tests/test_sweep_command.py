@@ -55,7 +55,6 @@ PYTHON = '''
 import os, pathlib, signal, threading, time
 import jax, jasgd, optax
 
-pytestmark = pytest.mark.compiled_quickly
 def die_in_the_second():
     """Process 0 makes the folder when it begins."""
     while not pathlib.Path("out/second").exists():
