@@ -25,7 +25,6 @@ from jasgd.compressors import (
     top_k,
 )
 
-pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 UNBIASED = [identity(), rand_k(1), rand_k(3), bernoulli(0.3), qsgd(3), natural()]
 CONTRACTIVE = [top_k(3), scaled_sign()]
