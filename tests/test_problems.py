@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jasgd import Problem, problems
 from jasgd.problems import Dataset, partition
 from jasgd.problems._normal import normal
+from jasgd.problems.problem import differentiates
 
 KEY = jax.random.key(0)
 EPS = float(jnp.finfo(jnp.float32).eps)
@@ -564,3 +565,6 @@ def test_a_replaced_loss_is_the_one_that_is_differentiated():
     with pytest.raises(ValueError, match="`loss` of problem was replaced but not its `gradient`; give both, or"):
         dataclasses.replace(doubled, loss=moved.loss)
     assert dataclasses.replace(doubled, loss=moved.loss, gradient=None).gradient(jnp.zeros(3), None).tolist() == [-14.0] * 3
+    borrowed = dataclasses.replace(moved, gradient=problem.gradient)
+    assert differentiates(moved)
+    assert not differentiates(borrowed), "the gradient of another loss is not this one's"

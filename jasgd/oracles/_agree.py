@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from jasgd.problems.problem import Problem, is_default
+from jasgd.problems.problem import Problem, differentiates
 
 _TRIES = 8
 
@@ -26,7 +26,7 @@ def require_slopes(problem: Problem) -> None:
     Refused is a loss whose differences settle at another slope than that of the gradient; where rounding or curvature keep
     them from settling, nothing is known.
     """
-    if is_default(problem.gradient):
+    if differentiates(problem):
         return
 
     def differences(key: jax.Array) -> tuple[jax.Array, ...]:

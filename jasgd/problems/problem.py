@@ -73,11 +73,12 @@ class Problem:
         if self.num_workers is not None:
             require_count("num_workers", self.num_workers)
         loss, gradient = self._together or (self.loss, self.gradient)
-        if self.gradient is gradient and self.loss is not loss and not is_default(gradient):
+        by_jax = isinstance(self.gradient, _Differentiated)
+        if self.gradient is gradient and self.loss is not loss and not by_jax:
             raise ValueError(
                 f"`loss` of {self.name} was replaced but not its `gradient`; give both, or gradient=None for jax.grad(loss)."
             )
-        if self.gradient is None or (is_default(self.gradient) and self.loss is not loss):
+        if self.gradient is None or (by_jax and self.loss is not loss):
             object.__setattr__(self, "gradient", _Differentiated(self.loss))
         object.__setattr__(self, "_together", (self.loss, self.gradient))
 
@@ -86,21 +87,21 @@ class _Differentiated:
     """The gradient of a loss, by JAX."""
 
     def __init__(self, loss: Callable[[optax.Params, Batch], Any]) -> None:
-        self._gradient = jax.grad(_scalar(loss))
+        self.loss, self._gradient = loss, jax.grad(_scalar(loss))
 
     def __call__(self, params: optax.Params, batch: Batch) -> Any:
         return self._gradient(params, batch)
 
 
-def is_default(gradient: Any) -> bool:
-    """Whether a problem's gradient is that of its loss by JAX, and not one that somebody wrote.
+def differentiates(problem: Problem) -> bool:
+    """Whether a problem's gradient is that of its own loss by JAX, and not one that somebody wrote.
 
     Example:
-      >>> from jasgd.problems.problem import is_default
-      >>> is_default(jasgd.problems.mlp(2).gradient), is_default(jasgd.problems.quadratic(3).gradient)
+      >>> from jasgd.problems.problem import differentiates
+      >>> differentiates(jasgd.problems.mlp(2)), differentiates(jasgd.problems.quadratic(3))
       (True, False)
     """
-    return isinstance(gradient, _Differentiated)
+    return isinstance(problem.gradient, _Differentiated) and problem.gradient.loss is problem.loss
 
 
 def _scalar(loss: Callable[[optax.Params, Batch], Any]) -> Callable[[optax.Params, Batch], jax.Array]:
