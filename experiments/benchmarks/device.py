@@ -22,7 +22,7 @@ def use(kind: Kind) -> None:
     found = jax.default_backend()
     if found != kind:
         raise ValueError(
-            f"there is no {kind} here, JAX computes on the {found}: `jasgd doctor` says what it finds, docs/gpu.md why."
+            f"there is no {kind} here, JAX computes on the {found}: `jasgd doctor` says what it finds, docs/gpu.md more."
         )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-# What is named, but never started: names of what is there already, and the ends of what has been started elsewhere.
+# What is named, but never started: names of what is there already; and the ends of what has been started elsewhere.
 _FREE = {
     "parameter",
     "constant",
@@ -15,10 +15,8 @@ _FREE = {
     "opt-barrier",
     "partition-id",
     "replica-id",
-    "async-update",
-    "async-done",
-    "copy-done",
 }
+_ENDS = ("-done", "-update")
 _HEADER = re.compile(r"(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?[\w.\-]+ = (.*)$")
 _OPCODE = re.compile(r"\s([a-z][a-z0-9\-]*)\(")
@@ -92,7 +90,7 @@ class Program:
                     total += instruction.trips * one
             elif instruction.opcode == "conditional":
                 total += max(map(self.started, instruction.branches))
-            elif instruction.opcode not in _FREE:
+            elif instruction.opcode not in _FREE and not instruction.opcode.endswith(_ENDS):
                 total += 1
         return total + turns * max(unknown)
 
