@@ -98,18 +98,16 @@ def test_a_chain_of_operations_is_counted_in_a_compiled_program():
     assert started_per_turn() > 16
 
 
-def prepared(case, lanes, accelerated=False, monkeypatch=None):
-    if accelerated:
-        monkeypatch.setattr("experiments.benchmarks.engine.launches_cost", lambda: True)
+def prepared(case, lanes):
     problem = case.problem()
     return engine.prepare(problem, case.optimizer(), case.schedule(), lanes=lanes, params=problem.init(KEY), key=KEY)
 
 
 def test_on_an_accelerator_the_engine_column_is_what_simulate_runs_there(monkeypatch):
     """Over vectors, at once, to the same point; then operations are shared by the gradients of a step."""
-    host, few, many = (
-        prepared(LOGISTIC, lanes, at_once, monkeypatch) for lanes, at_once in ((6, False), (2, True), (6, True))
-    )
+    host = prepared(LOGISTIC, 6)
+    monkeypatch.setattr("experiments.benchmarks.engine.launches_cost", lambda: True)
+    few, many = prepared(LOGISTIC, 2), prepared(LOGISTIC, 6)
     assert host.loop.linear is None
     assert many.loop.linear is not None
     assert relative_difference(many.run(), host.run()) < 1e-5
@@ -142,8 +140,10 @@ def test_a_device_that_is_not_there_is_refused():
         use("gpu")
 
 
-def test_the_idle_share_is_a_share():
-    """Of a loop that fetches what it records, and of one that has everything at hand."""
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_the_idle_share_is_a_share(accelerated, monkeypatch):
+    """Of a loop that fetches what it records, and of one that has everything at hand; over trees, and over vectors."""
+    monkeypatch.setattr("experiments.benchmarks.engine.launches_cost", lambda: accelerated)
     problem = QUADRATIC.problem()
     start = {"params": problem.init(KEY), "key": KEY}
     found = idle_share(problem, QUADRATIC.optimizer(), QUADRATIC.schedule(), lanes=2, repeats=1, **start)
