@@ -140,6 +140,17 @@ def test_a_device_that_is_not_there_is_refused():
         use("gpu")
 
 
+def test_a_platform_that_jax_cannot_start_is_refused(monkeypatch):
+    """With JAX_PLATFORMS=cuda and no such device, JAX fails at an assertion."""
+
+    def fails():
+        raise AssertionError
+
+    monkeypatch.setattr(jax, "default_backend", fails)
+    with pytest.raises(ValueError, match="there is no gpu here, JAX finds nothing"):
+        use("gpu")
+
+
 @pytest.mark.parametrize("accelerated", [False, True])
 def test_the_idle_share_is_a_share(accelerated, monkeypatch):
     """Of a loop that fetches what it records, and of one that has everything at hand; over trees, and over vectors."""

@@ -19,11 +19,13 @@ def use(kind: Kind) -> None:
     """Compute on a device of this kind from now on; refused with a sentence if JAX finds none."""
     if kind == "cpu":
         jax.config.update("jax_platforms", "cpu")  # in vain if something has been computed elsewhere
-    found = jax.default_backend()
-    if found != kind:
-        raise ValueError(
-            f"there is no {kind} here, JAX computes on the {found}: `jasgd doctor` says what it finds, docs/gpu.md more."
-        )
+    try:
+        found = f"computes on the {jax.default_backend()}"
+        there = jax.default_backend() == kind
+    except (RuntimeError, AssertionError):  # as JAX says that what JAX_PLATFORMS asks for is not there
+        found, there = "finds nothing", False
+    if not there:
+        raise ValueError(f"there is no {kind} here, JAX {found}: `jasgd doctor` says what there is, docs/gpu.md more.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
