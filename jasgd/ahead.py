@@ -1,13 +1,12 @@
 """A plan computed chunk after chunk, so that the device does not wait for the host.
 
-Dispatch is asynchronous: a call of the compiled loop returns before it is computed. While the device computes a chunk, the
-host makes the arrays of the next one and sends them. Whoever fetches a chunk's results only after the next one has been
-asked for, as :class:`jasgd.recorder.Recorder` does, leaves the device always something to do, as long as making a chunk
-takes no longer than computing one.
+Dispatch is asynchronous: a call of the compiled loop sends its arrays and returns before they are there and computed. While
+the device computes a chunk, the host makes the arrays of the next one. Whoever fetches the records of a chunk only after
+the next one has been asked for, as :class:`jasgd.recorder.Recorder` does, leaves the device always something to do, as long
+as a chunk is not made more slowly than it is computed.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 
@@ -37,13 +36,9 @@ def computed(
       >>> [chunk for chunk, _ in computed(loop, compiled, program.numbers, key, state)]
       [0, 1]
     """
-
-    def sent(chunk: int) -> Any:
-        arrays = chunk_arrays(loop, plan, chunk)
-        return arrays if loop.layout is not None else jax.device_put(arrays)  # a layout says where they go
-
-    following = sent(begin) if begin < plan.chunks else None
+    arrays = chunk_arrays(loop, plan, begin) if begin < plan.chunks else {}
     for chunk in range(begin, plan.chunks):
-        state = engine.step(loop, numbers, key, state, following)
-        following = sent(chunk + 1) if chunk + 1 < plan.chunks else None
+        state = engine.step(loop, numbers, key, state, arrays)  # which sends them; `device_put` takes the host longer
+        if chunk + 1 < plan.chunks:
+            arrays = chunk_arrays(loop, plan, chunk + 1)
         yield chunk, state

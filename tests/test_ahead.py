@@ -1,4 +1,4 @@
-"""The host makes and sends the next chunk while the device computes this one."""
+"""The host makes the next chunk while the device computes this one."""
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ def events(monkeypatch):
 
 
 @pytest.mark.parametrize("begin", [0, 1])
-def test_a_chunk_is_sent_before_anybody_waits_for_the_one_before(events, begin):
+def test_a_chunk_is_made_before_anybody_waits_for_the_one_before(events, begin):
     """All but the first are made when the one before has been asked for; none is made twice, and none too many."""
     problem = jasgd.problems.quadratic(dim=3)
     program = engine.traced(problem, optax.sgd(0.1), problem.init(KEY), KEY)
