@@ -31,7 +31,7 @@ class Options:
     only: tuple[str, ...] = ()
     """Names of cases; by default all of the table, and on an accelerator also resnet20 and transformer."""
     device: Kind | None = None
-    """Refuse to measure anything else; by default whatever JAX finds."""
+    """Measure there or not at all; by default on whatever JAX finds."""
     quick: bool = False
     """Few deliveries: shows that everything works, not how fast."""
     repeats: int = 7
