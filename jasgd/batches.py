@@ -5,7 +5,6 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -229,9 +228,12 @@ class Batch:
     def begin(self) -> None:
         """The state at version 0."""
         numbers = batch.place(self.group.init_numbers(self.runs), self.mesh)
-        like = jax.device_put(np.zeros(len(self.runs), bool), self._shared)
-        self.state = batch.init(self.group.start, self.mesh, numbers, self.init_keys, like)
+        self.state = batch.init(self.group.start, self.mesh, numbers, self.init_keys, self._like())
         self._record(-1)
+
+    def _like(self) -> jax.Array:
+        """One entry per run."""
+        return jax.device_put(np.zeros(len(self.runs), bool), self._shared)
 
     def arrays(self) -> dict[str, Any]:
         """All that :meth:`restore` needs, for a checkpoint."""
@@ -260,10 +262,15 @@ class Batch:
         return bool(self.finite.all(axis=1).any())
 
     def rehearse(self, most: int) -> int:
-        """Compute a few steps of the first chunk, for a measurement; returns how many."""
+        """Compute a few steps of the first chunk, for a measurement and from anywhere; returns how many."""
+        if self.state is None:
+            first = self.group.program.params, self.group.program.rule_state
+            shared = batch.place(Shared.of([first], [False] * len(jax.tree.leaves(first))), self.mesh)
+            self.state = batch.alike(self.group.start, self.mesh, shared, self._like())
         chunk = self.group.chunk(self.runs, 0, self.mesh)
         steps = min(most, int(chunk.same["steps"]))
-        short = dataclasses.replace(chunk, same={**chunk.same, "steps": jnp.int32(steps)})
+        few = jax.device_put(np.int32(steps), chunk.same["steps"].sharding)
+        short = dataclasses.replace(chunk, same={**chunk.same, "steps": few})
         self.state = batch.step(self.group.loop, self.mesh, self.numbers, self.job_keys, self.state, short)
         jax.block_until_ready(self.state)
         return steps
