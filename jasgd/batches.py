@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jasgd import batch, chunks, engine
+from jasgd import at_once, batch, chunks, engine
 from jasgd.batch import Shared
 from jasgd.checkpoints import flat, unflat
 from jasgd.plan import Plan, plan
@@ -94,7 +94,7 @@ class Group:
         self.chunks = max(p.chunks for p in plans)
         self.records_per_chunk = max(p.records_per_chunk for p in plans)
         self.rows = max(chunks.ring_rows(p) for p in plans)
-        self.loop = _common_loop([engine.loop_of(self.program, p) for p in plans], plans)
+        self.loop = _common_loop([engine.loop_of(self.program, p, runs=len(self.runs)) for p in plans], plans)
         self.start = batch.Start(
             params=first.prepared.init,
             rule_state=first.prepared.rule_init,
@@ -152,6 +152,9 @@ class Group:
         ring = self.rows * snapshot * (2 if self.program.sends else 1)
         window = max(p.window for p in self._plans.values())
         lanes = self.lanes * ((2 + window) * snapshot + self.program.batch_bytes)
+        if self.loop.linear is not None:
+            (only,) = self._plans.values()  # several schedules have one lane
+            lanes += sum(only.widths[1:]) * snapshot + self.loop.block * at_once.bytes_ahead(self.program, only)
         return ring + lanes + 4 * snapshot + 2 * engine.tree_bytes(self.program.rule_state)
 
 
