@@ -147,6 +147,7 @@ class Start:
     rows: int
     gathers: bool
     sends: bool
+    snapshot_dtype: "np.dtype[Any] | None" = None
 
 
 @functools.partial(jax.jit, static_argnames=("start", "mesh"))
@@ -157,7 +158,8 @@ def init(start: Start, mesh: Mesh, numbers: Shared, keys: PerSeed, like: jax.Arr
         del like
         params = start.params(numbers["params"], key)
         rule_state = start.rule_state(numbers["rule_state"], params)
-        return engine.state_of(params, rule_state, rows=start.rows, gathers=start.gathers, sends=start.sends)
+        rows, dtype = start.rows, start.snapshot_dtype
+        return engine.state_of(params, rule_state, rows=rows, gathers=start.gathers, sends=start.sends, dtype=dtype)
 
     return over_runs(one, mesh, numbers, keys, like)
 
