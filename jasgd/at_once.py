@@ -24,6 +24,7 @@ import numpy as np
 from jasgd import ring
 from jasgd.extra_args import EXTRA_ARGS
 from jasgd.linear import Linear
+from jasgd.precision import as_dtypes
 from jasgd.rules._rows import sum_dtype
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, An
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
     busy = jnp.arange(loop.lanes)[:, None] < lane["computed"]  # what an idle lane has computed is nobody's
     gradients = jax.tree.map(lambda g: jnp.where(busy, g, jnp.zeros_like(g)), gradients)
-    waiting = ring.gather(state.ring, lane["waiting_slot"]) if loop.stores else None
+    gradients = as_dtypes(gradients, state.params)
+    waiting = as_dtypes(ring.gather(state.ring, lane["waiting_slot"]), state.params) if loop.stores else None
     gathered = [] if state.gathered is None else [state.gathered]
     remembered = [state.params, *state.rule_state.like_params, *gathered]
     written = lane["write_slot"].shape[0]
@@ -72,6 +74,7 @@ def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, An
 
     params, *others = (after(c, tree) for c, tree in enumerate(remembered))
     versions = tuple(rows[:written].astype(vector.dtype) for rows, vector in zip(made, params, strict=True))
+    versions = as_dtypes(versions, state.ring)
     like_params = tuple(others[: len(state.rule_state.like_params)])
     return dataclasses.replace(
         state,

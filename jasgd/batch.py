@@ -157,6 +157,12 @@ class Start:
     rows: int
     gathers: bool
     sends: bool
+    snapshot_dtype: "np.dtype[Any] | None" = None
+
+
+def _state_of(start: Start, params: optax.Params, rule_state: optax.OptState) -> State:
+    how = {"rows": start.rows, "gathers": start.gathers, "sends": start.sends, "dtype": start.snapshot_dtype}
+    return engine.state_of(params, rule_state, **how)
 
 
 @functools.partial(jax.jit, static_argnames=("start", "mesh"))
@@ -167,7 +173,7 @@ def init(start: Start, mesh: Mesh, numbers: Shared, keys: PerSeed, like: jax.Arr
         del like
         params = start.params(numbers["params"], key)
         rule_state = start.rule_state(numbers["rule_state"], params)
-        return engine.state_of(params, rule_state, rows=start.rows, gathers=start.gathers, sends=start.sends)
+        return _state_of(start, params, rule_state)
 
     return over_runs(one, mesh, numbers, keys, like)
 
@@ -178,7 +184,7 @@ def alike(start: Start, mesh: Mesh, first: Shared, like: jax.Array) -> State:
 
     def one(first: tuple[optax.Params, optax.OptState], like: jax.Array) -> State:
         del like
-        return engine.state_of(*first, rows=start.rows, gathers=start.gathers, sends=start.sends)
+        return _state_of(start, *first)
 
     return over_runs(one, mesh, first, like)
 

@@ -101,6 +101,7 @@ class Group:
             rows=self.rows,
             gathers=self.loop.gathers,
             sends=self.program.sends,
+            snapshot_dtype=self.program.snapshot_dtype,
         )
         self._kept: dict[int, Shared] = {}
         prepared = list({id(run.prepared): run.prepared for run in runs}.values())
@@ -148,14 +149,14 @@ class Group:
 
     def bytes_per_run(self) -> int:
         """Device memory of one run: ring, lanes, parameters and rule state, twice where they are exchanged."""
-        snapshot = engine.tree_bytes(self.program.params)
+        snapshot, point = map(engine.tree_bytes, (self.program.snapshots, self.program.params))
         ring = self.rows * snapshot * (2 if self.program.sends else 1)
         window = max(p.window for p in self._plans.values())
         lanes = self.lanes * ((2 + window) * snapshot + self.program.batch_bytes)
         if self.loop.linear is not None:
             (only,) = self._plans.values()  # several schedules have one lane
-            lanes += sum(only.widths[1:]) * snapshot + self.loop.block * at_once.bytes_ahead(self.program, only)
-        return ring + lanes + 4 * snapshot + 2 * engine.tree_bytes(self.program.rule_state)
+            lanes += sum(only.widths[1:]) * point + self.loop.block * at_once.bytes_ahead(self.program, only)
+        return ring + lanes + 4 * point + 2 * engine.tree_bytes(self.program.rule_state)
 
 
 def _common_loop(loops: Sequence[engine.Loop], plans: Sequence[Plan]) -> engine.Loop:

@@ -15,6 +15,7 @@ import optax
 
 from jasgd.extra_args import extra_types
 from jasgd.linear import Linear, linear_form
+from jasgd.precision import snapshots_of
 from jasgd.program import Program, trace
 from jasgd.state_format import StateFormat, dtype_groups, state_format
 from jasgd.traced import Traced
@@ -62,7 +63,7 @@ class Flat:
 
     def over_params(self, function: Program, numbers: list[jax.Array]) -> Program:
         """A program of the parameters, as one of the vectors; it takes the same numbers."""
-        return _traced(lambda numbers, vectors: function(numbers, self.params(vectors)), numbers, self.program.params)
+        return _traced(lambda numbers, vectors: function(numbers, self.params(vectors)), numbers, self.program.snapshots)
 
     def start(self, function: Program, numbers: list[jax.Array]) -> Program:
         """A program that makes parameters from a key, as one that makes vectors."""
@@ -118,7 +119,7 @@ def flattened(program: Traced) -> Flat | None:
     return Flat(
         program=dataclasses.replace(
             program,
-            gradient=_traced(gradient, program.numbers.gradient, vectors, batch),
+            gradient=_traced(gradient, program.numbers.gradient, snapshots_of(vectors, program.snapshot_dtype), batch),
             rule=_rule(linear, program.numbers.rule, vectors, flat_state),
             linear=linear,
             params=vectors,

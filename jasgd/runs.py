@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from jasgd import engine
 from jasgd.batches import Group, Prepared, Run
@@ -17,6 +18,7 @@ from jasgd.inputs import check_metrics, check_records, check_simulation, seen_th
 from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
 from jasgd.lanes import gradients_per_round
+from jasgd.precision import at_snapshots
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.records import record_points
@@ -40,6 +42,7 @@ def runs_of(
     key: jax.Array,
     every: int | None,
     times: Any,
+    snapshot_dtype: DTypeLike | None,
 ) -> list[Run]:
     """All runs, point after point; whatever depends on fewer names than the grid has is made once for each combination."""
     check_records(every, times)
@@ -73,7 +76,8 @@ def runs_of(
                 id(its_rule),
                 id(its_schedule),
             )
-            base = once("prepared", None, lambda: _prepared(mine, its_rule, params, key, varies), {}, id(mine))  # noqa: B023
+            given = params, key, varies, snapshot_dtype
+            base = once("prepared", None, lambda: _prepared(mine, its_rule, *given), {}, id(mine))  # noqa: B023
             prepared = once("both", None, lambda: _with_rule(base, mine, its_rule), {}, id(mine), id(its_rule))  # noqa: B023
             last = int(its_schedule.worker.max())
             once("workers", None, lambda: require_workers(prepared.program, last), {}, id(prepared), last)  # noqa: B023
@@ -115,16 +119,22 @@ def _checked(problem: Any, rule: Any, schedule: Any, key: jax.Array, every: int 
 
 
 def _prepared(
-    problem: Problem, rule: optax.GradientTransformation, params: optax.Params | None, key: jax.Array, varies: bool
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    params: optax.Params | None,
+    key: jax.Array,
+    varies: bool,
+    snapshot_dtype: DTypeLike | None,
 ) -> Prepared:
     init_key, jobs_key = split_key(key)
     start = problem.init if params is None else lambda _: jax.tree.map(jnp.asarray, params)
     first = starting_point(problem, init_key, params)
     check_metrics(problem, first)
-    program = engine.traced(problem, rule, first, jobs_key, lift_numbers=varies)
+    program = engine.traced(problem, rule, first, jobs_key, lift_numbers=varies, snapshot_dtype=snapshot_dtype)
     init, init_numbers = trace(start, init_key, lift_numbers=varies)
     rule_init, rule_numbers = trace(rule.init, first, lift_numbers=True)
-    metrics, metric_numbers = trace(problem.metrics, first, lift_numbers=varies)
+    measured = at_snapshots(problem.metrics, first, program.snapshot_dtype)
+    metrics, metric_numbers = trace(measured, program.snapshots, lift_numbers=varies)
     return Prepared(
         program=program,
         init=init,
@@ -142,7 +152,7 @@ def _with_rule(base: Prepared, problem: Problem, rule: optax.GradientTransformat
     rule_init, numbers = trace(rule.init, base.program.params, lift_numbers=True)
     program = engine.with_rule(base.program, rule)
     init_numbers = {**base.init_numbers, "rule_state": numbers}
-    sizes = bytes_per_message(problem, program.params, program.rule_state), engine.tree_bytes(program.params)
+    sizes = bytes_per_message(problem, program.snapshots, program.rule_state), engine.tree_bytes(program.snapshots)
     links = {"messages": messages_per_job(problem), "message_bytes": sizes[0], "model_bytes": sizes[1]}
     prepared = dataclasses.replace(base, program=program, rule_init=rule_init, init_numbers=init_numbers, links=links)
     return _over_vectors(prepared) if launches_cost() else prepared

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from jasgd import chunks, engine, summary, traffic
 from jasgd._checks import require_type
@@ -25,6 +26,7 @@ from jasgd.layout import Layout
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.oracles.oracle import Oracle
 from jasgd.plan import plan
+from jasgd.precision import at_snapshots
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.progress import progress_bar
@@ -95,6 +97,7 @@ def simulate(
     save_every: float = 60.0,
     layout: Layout | None = None,
     oracle: Oracle | None = None,
+    snapshot_dtype: DTypeLike | None = None,
     progress: bool | str = False,
 ) -> Run:
     """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
@@ -117,6 +120,9 @@ def simulate(
       save_every: seconds of real time between checkpoints.
       layout: spread lanes, or parameters and snapshots, over several devices; by default all is on one.
       oracle: what workers compute; by default one stochastic gradient.
+      snapshot_dtype: a narrower dtype, such as ``jnp.bfloat16``, of what workers read and send, while the server adds up in
+        that of the parameters (:mod:`jasgd.precision`). Snapshots then take half the memory. Metrics are those of rounded
+        versions.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -138,11 +144,12 @@ def simulate(
     init_key, jobs_key = split_key(key)
     params = starting_point(problem, init_key, params)
     check_metrics(problem, params)
-    program = engine.traced(problem, rule, params, jobs_key)
+    program = engine.traced(problem, rule, params, jobs_key, snapshot_dtype=snapshot_dtype)
     require_workers(program, int(schedule.worker.max()))
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
-    metrics, metric_numbers = trace(problem.metrics, params)
+    snapshots, dtype = program.snapshots, program.snapshot_dtype
+    metrics, metric_numbers = trace(at_snapshots(problem.metrics, params, dtype), snapshots)
     versions, record_times = record_points(schedule, every, times)
     distinct = np.unique(versions)
     checkpoints, saved = None, None
@@ -205,8 +212,8 @@ def simulate(
         schedule,
         history["version"],
         messages=messages_per_job(problem),
-        message_bytes=bytes_per_message(problem, params, ended[1]),
-        model_bytes=engine.tree_bytes(params),
+        message_bytes=bytes_per_message(problem, snapshots, ended[1]),
+        model_bytes=engine.tree_bytes(snapshots),
     )
     jax.block_until_ready(ended)
     spent = time.perf_counter() - began
@@ -228,6 +235,7 @@ def simulate(
             clock=schedule.clock,
             key=jax.random.key_data(key).tolist(),
             lanes=lanes,
+            snapshot_dtype=None if dtype is None else dtype.name,
             every=every,
             times=None if record_times is None else record_times.tolist(),
             seconds=f"{spent:.1f}",
