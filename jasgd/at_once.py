@@ -24,6 +24,7 @@ import numpy as np
 from jasgd import ring
 from jasgd.extra_args import EXTRA_ARGS
 from jasgd.linear import Linear
+from jasgd.precision import as_dtypes
 from jasgd.rules._rows import sum_dtype
 
 if TYPE_CHECKING:
@@ -37,10 +38,15 @@ _AHEAD_BYTES = 2**26  # samples and coefficients of a block
 
 def steps_ahead(program: "Traced", plan: "Plan") -> int:
     """Steps whose samples and coefficients are computed together: many, since each operation has its price."""
+    return max(1, _AHEAD_BYTES // bytes_ahead(program, plan))
+
+
+def bytes_ahead(program: "Traced", plan: "Plan") -> int:
+    """Bytes of the samples and coefficients of a step."""
     deliveries, waiting, written = plan.widths
     parts = 2 + len(program.rule_state.like_params)  # parameters, what is remembered, and perhaps a gathered sum
     coefficients = (deliveries * parts) ** 2 + (written + parts) * (parts + plan.lanes + waiting)
-    return _AHEAD_BYTES // (plan.lanes * program.batch_bytes + 8 * coefficients)
+    return plan.lanes * program.batch_bytes + 8 * coefficients
 
 
 def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, Any], batch: Any) -> "State":
@@ -49,7 +55,8 @@ def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, An
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
     busy = jnp.arange(loop.lanes)[:, None] < lane["computed"]  # what an idle lane has computed is nobody's
     gradients = jax.tree.map(lambda g: jnp.where(busy, g, jnp.zeros_like(g)), gradients)
-    waiting = ring.gather(state.ring, lane["waiting_slot"]) if loop.stores else None
+    gradients = as_dtypes(gradients, state.params)
+    waiting = as_dtypes(ring.gather(state.ring, lane["waiting_slot"]), state.params) if loop.stores else None
     gathered = [] if state.gathered is None else [state.gathered]
     remembered = [state.params, *state.rule_state.like_params, *gathered]
     written = lane["write_slot"].shape[0]
@@ -67,6 +74,7 @@ def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, An
 
     params, *others = (after(c, tree) for c, tree in enumerate(remembered))
     versions = tuple(rows[:written].astype(vector.dtype) for rows, vector in zip(made, params, strict=True))
+    versions = as_dtypes(versions, state.ring)
     like_params = tuple(others[: len(state.rule_state.like_params)])
     return dataclasses.replace(
         state,

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jasgd import at_once, ring
@@ -24,6 +25,7 @@ from jasgd.keys import job_key
 from jasgd.layout import Layout
 from jasgd.linear import Linear
 from jasgd.plan import Plan
+from jasgd.precision import as_dtypes, rounded, snapshots_of
 from jasgd.program import Program
 from jasgd.read_models import ReadModel, read_key
 from jasgd.rules._rows import sum_dtype
@@ -40,7 +42,7 @@ class State:
 
     params: optax.Params  # the server's current point
     rule_state: optax.OptState
-    ring: optax.Params  # leaves (rows, *leaf.shape): snapshots and gradients that somebody still needs
+    ring: optax.Params  # leaves (rows, *leaf.shape): snapshots and gradients that somebody still needs, in their dtype
     sent: optax.Params | None  # the same slots, for a rule that sends workers elsewhere than to the server's point
     gathered: optax.Updates | None  # weighted sum of the gradients of an unfinished step, for rules that see only sums
 
@@ -87,15 +89,13 @@ def init(program: Traced, plan: Plan, *, layout: Layout | None = None) -> State:
     rows = ring_rows(plan)
     if rows <= plan.slots:
         raise RuntimeError(f"the ring has {rows} rows for {plan.slots} slots. Please report this schedule.")
-    start = (program.params, program.rule_state)
-    return _init(*start, rows=rows, gathers=gathers(program, plan), sends=program.sends, layout=layout)
+    sizes = {"rows": rows, "gathers": gathers(program, plan), "sends": program.sends}
+    return _init(program.params, program.rule_state, **sizes, dtype=program.snapshot_dtype, layout=layout)
 
 
-@functools.partial(jax.jit, static_argnames=("rows", "gathers", "sends", "layout"))
-def _init(
-    params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool, layout: Layout | None
-) -> State:
-    state = state_of(*jax.tree.map(jnp.copy, (params, rule_state)), rows=rows, gathers=gathers, sends=sends)
+@functools.partial(jax.jit, static_argnames=("rows", "gathers", "sends", "dtype", "layout"))
+def _init(params: optax.Params, rule_state: optax.OptState, *, layout: Layout | None, **static: Any) -> State:
+    state = state_of(*jax.tree.map(jnp.copy, (params, rule_state)), **static)
     if layout is None:
         return state
     return dataclasses.replace(
@@ -108,24 +108,39 @@ def _init(
     )
 
 
-def state_of(params: optax.Params, rule_state: optax.OptState, *, rows: int, gathers: bool, sends: bool) -> State:
-    """The state at version 0."""
+def state_of(
+    params: optax.Params,
+    rule_state: optax.OptState,
+    *,
+    rows: int,
+    gathers: bool,
+    sends: bool,
+    dtype: np.dtype[Any] | None = None,
+) -> State:
+    """The state at version 0; ``dtype`` is that of the snapshots."""
+    stored = functools.partial(as_dtypes, like=snapshots_of(params, dtype))
     return State(
         params=params,
         rule_state=rule_state,
-        ring=ring.init(params, rows),
-        sent=ring.init(sent_params(rule_state, params), rows) if sends else None,
+        ring=ring.init(stored(params), rows),
+        sent=ring.init(stored(sent_params(rule_state, params)), rows) if sends else None,
         gathered=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, sum_dtype(leaf)), params) if gathers else None,
     )
 
 
 def loop_of(
-    program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64, layout: Layout | None = None
+    program: Traced,
+    plan: Plan,
+    *,
+    sample_bytes: int = 2**19,
+    most_samples: int = 64,
+    layout: Layout | None = None,
+    runs: int = 1,
 ) -> Loop:
-    """The loop that computes a plan; samples are drawn in blocks that fit into a cache."""
+    """The loop that computes a plan, of so many runs; samples are drawn in blocks that fit into a cache."""
     jobs = max(1, min(most_samples, sample_bytes // max(program.batch_bytes, 1)))
     linear = program.linear if plan.lanes > 1 and not _whole_rounds(program, plan) else None
-    block = jobs // plan.lanes if linear is None else at_once.steps_ahead(program, plan)
+    block = jobs // plan.lanes if linear is None else at_once.steps_ahead(program, plan) // runs
     return Loop(
         sample=program.sample,
         gradient=program.gradient,
@@ -217,7 +232,8 @@ def _read(loop: Loop, state: State, at: Mapping[str, jax.Array], batch: Any) -> 
     if loop.read_model is None:
         return ring.read(_computed_at(state), at["read_slot"]), batch
     batch, key = batch
-    return loop.read_model.form(key, ring.gather(_computed_at(state), at["seen_slots"]), at["delay"]), batch
+    versions = as_dtypes(ring.gather(_computed_at(state), at["seen_slots"]), state.params)
+    return rounded(loop.read_model.form(key, versions, at["delay"]), state.ring), batch
 
 
 def _read_all(loop: Loop, state: State, lane: Mapping[str, jax.Array], batch: Any) -> tuple[optax.Params, Any]:
@@ -289,9 +305,10 @@ def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Arr
     if loop.layout is not None:
         batch = loop.layout.over_lanes(batch)
     if loop.common_point:  # one point for all lanes: many small products become one large one
-        gradients = jax.vmap(gradient_at, in_axes=(None, 0))(state.params, batch)
+        gradients = jax.vmap(gradient_at, in_axes=(None, 0))(rounded(state.params, state.ring), batch)
     else:
         gradients = jax.vmap(gradient_at)(*_read_all(loop, state, lane, batch))
+    gradients = as_dtypes(gradients, state.params)
     if loop.layout is not None:
         gradients = loop.layout.of_params(gradients, stacked=1, over_lanes=True)
     weight = jax.lax.dynamic_slice_in_dim(rows["weight"], begin, loop.lanes)
@@ -309,6 +326,7 @@ def _deliver(
     loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any
 ) -> State:
     """Use one gradient: gather it, or step with it and keep the new version where its readers will look."""
+    gradient = as_dtypes(gradient, state.params)
     if not loop.gathers:
         if "weight" in row:
             gradient = jax.tree.map(lambda g: (row["weight"] * g.astype(sum_dtype(g))).astype(g.dtype), gradient)
@@ -329,7 +347,7 @@ def _deliver(
 def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], gradient: Any, snapshot: Any) -> State:
     zero = jnp.zeros(())
     extra = {name: row.get(name, zero) for name in EXTRA_ARGS}
-    stale = state.params if snapshot is None else snapshot
+    stale = state.params if snapshot is None else as_dtypes(snapshot, state.params)
     updates, rule_state = loop.rule(numbers.rule, gradient, state.rule_state, state.params, extra, stale)
     if "apply" in loop.extra_args:  # such a rule returns zero for rows that are only gathered; here they are
         updates = jax.tree.map(lambda u: jnp.where(row["apply"], u, jnp.zeros_like(u)), updates)

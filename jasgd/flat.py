@@ -15,6 +15,7 @@ import optax
 
 from jasgd.extra_args import extra_types
 from jasgd.linear import Linear, linear_form
+from jasgd.precision import snapshots_of
 from jasgd.program import Program, trace
 from jasgd.state_format import StateFormat, dtype_groups, state_format
 from jasgd.traced import Traced
@@ -56,9 +57,26 @@ class Flat:
         """Parameters, or anything like them, as vectors."""
         return _vectors(self.groups, tree)
 
+    def rule_state(self, state: optax.OptState) -> FlatState:
+        """The state of the rule as vectors."""
+        return _flat_state(self.groups, self.state, state)
+
     def over_params(self, function: Program, numbers: list[jax.Array]) -> Program:
         """A program of the parameters, as one of the vectors; it takes the same numbers."""
-        return _traced(lambda numbers, vectors: function(numbers, self.params(vectors)), numbers, self.program.params)
+        return _traced(lambda numbers, vectors: function(numbers, self.params(vectors)), numbers, self.program.snapshots)
+
+    def start(self, function: Program, numbers: list[jax.Array]) -> Program:
+        """A program that makes parameters from a key, as one that makes vectors."""
+        key = function.closed.in_avals[-1]
+        return _traced(lambda numbers, key: self.vectors(function(numbers, key)), numbers, key)
+
+    def rule_start(self, function: Program, numbers: list[jax.Array]) -> Program:
+        """A program that makes the rule's state from parameters, as one of vectors."""
+
+        def start(numbers: Any, vectors: Any) -> FlatState:
+            return self.rule_state(function(numbers, self.params(vectors)))
+
+        return _traced(start, numbers, self.program.params)
 
 
 def launches_cost() -> bool:
@@ -92,9 +110,7 @@ def flattened(program: Traced) -> Flat | None:
     leaves, structure = jax.tree.flatten(program.params)
     shapes, groups = tuple(leaf.shape for leaf in leaves), tuple(dtype_groups(leaves))
     state = state_format(program.rule_state, program.params)
-    like_params, rest = state.split(program.rule_state)
-    vectors = _vectors(groups, program.params)
-    flat_state = FlatState(tuple(_vectors(groups, tree) for tree in like_params), tuple(map(jnp.asarray, rest)))
+    vectors, flat_state = _vectors(groups, program.params), _flat_state(groups, state, program.rule_state)
     batch = jax.tree.unflatten(program.sample.out_tree, program.sample.closed.out_avals)
 
     def gradient(numbers: Any, vectors: Any, batch: Any) -> Any:
@@ -103,7 +119,7 @@ def flattened(program: Traced) -> Flat | None:
     return Flat(
         program=dataclasses.replace(
             program,
-            gradient=_traced(gradient, program.numbers.gradient, vectors, batch),
+            gradient=_traced(gradient, program.numbers.gradient, snapshots_of(vectors, program.snapshot_dtype), batch),
             rule=_rule(linear, program.numbers.rule, vectors, flat_state),
             linear=linear,
             params=vectors,
@@ -146,6 +162,11 @@ def _traced(function: Any, numbers: list[jax.Array], *args: Any) -> Program:
 def _vectors(groups: Sequence[Sequence[int]], tree: Any) -> tuple[jax.Array, ...]:
     leaves = jax.tree.leaves(tree)
     return tuple(jnp.concatenate([jnp.ravel(leaves[i]) for i in group]) for group in groups)
+
+
+def _flat_state(groups: Sequence[Sequence[int]], state: StateFormat, tree: optax.OptState) -> FlatState:
+    like_params, rest = state.split(tree)
+    return FlatState(tuple(_vectors(groups, part) for part in like_params), tuple(map(jnp.asarray, rest)))
 
 
 def _tree(structure: Any, shapes: Sequence[tuple[int, ...]], groups: Sequence[Sequence[int]], vectors: Any) -> Any:

@@ -11,7 +11,7 @@ from jasgd.plan import Plan
 
 def room_for_lanes(program: engine.Traced) -> int:
     """Lanes for which snapshots, gradients and batches take at most a quarter of the free memory."""
-    per_lane = 4 * engine.tree_bytes(program.params) + 4 * program.batch_bytes
+    per_lane = 4 * engine.tree_bytes(program.snapshots) + 4 * program.batch_bytes
     return max(1, int(free_memory() // 4 // max(per_lane, 1)))
 
 
@@ -20,16 +20,19 @@ def refuse_if_too_large(program: engine.Traced, plan: Plan, layout: Layout | Non
     parts = layout.mesh.shape[layout.params] if layout is not None and layout.params is not None else 1
     if jax.default_backend() == "cpu":
         parts = 1  # its devices share one memory
-    snapshot, free = -(-engine.tree_bytes(program.params) // parts), free_memory()
+    snapshot, point = (-(-engine.tree_bytes(tree) // parts) for tree in (program.snapshots, program.params))
+    free = free_memory()
     ring_bytes = chunks.ring_rows(plan) * snapshot * (2 if program.sends else 1)
     made = sum(plan.widths[1:]) if program.linear is not None else 0  # at once: gradients that have waited, and versions
-    lane_bytes = plan.lanes * ((2 + plan.window) * snapshot + program.batch_bytes) + made * snapshot
-    needed = ring_bytes + lane_bytes + 4 * snapshot + 2 * engine.tree_bytes(program.rule_state)
+    if program.linear is not None and program.snapshot_dtype is not None:
+        made += plan.lanes  # gradients in the dtype of the parameters
+    lane_bytes = plan.lanes * ((2 + plan.window) * snapshot + program.batch_bytes) + made * point
+    needed = ring_bytes + lane_bytes + 4 * point + 2 * engine.tree_bytes(program.rule_state)
     if needed > free:
         raise MemoryError(
             f"this simulation needs about {needed / 2**30:.2f} GiB but {free / 2**30:.2f} GiB are free: {plan.slots} "
             f"snapshots of {snapshot / 2**20:.2f} MiB ({ring_bytes / 2**30:.2f} GiB) and {plan.lanes} lanes "
-            f"({lane_bytes / 2**30:.2f} GiB); use fewer lanes, a smaller concurrency, or parameters of lower precision."
+            f"({lane_bytes / 2**30:.2f} GiB); use fewer lanes, a smaller concurrency, or a narrower `snapshot_dtype`."
         )
 
 

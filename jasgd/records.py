@@ -31,7 +31,7 @@ def steps_per_chunk(program: engine.Traced, schedule: Schedule, lanes: int, reco
     """About half a second of work, a power of two, and not too many records in any chunk."""
     deliveries = min(_CHUNK_SECONDS / seconds_per_delivery(program) / runs, len(schedule))
     steps = 1 << (max(1, int(deliveries / lanes)).bit_length() - 1)
-    most = max(1, min(_MOST_RECORDS, _RECORD_BYTES // max(runs * engine.tree_bytes(program.params), 1)))
+    most = max(1, min(_MOST_RECORDS, _RECORD_BYTES // max(runs * engine.tree_bytes(program.snapshots), 1)))
     row = np.searchsorted(np.cumsum(schedule.apply), records)
     while steps > 1 and np.bincount(row // (steps * lanes)).max() > most:
         steps //= 2

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from jasgd.extra_args import trace_rule
 from jasgd.fleet import Fleet
+from jasgd.precision import checked_dtype
 from jasgd.problems.problem import Problem
 from jasgd.read_models import read_key
 from jasgd.rules.sent import sent_params
@@ -140,8 +142,11 @@ def replay(
     *,
     key: jax.Array,
     params: optax.Params | None = None,
+    snapshot_dtype: DTypeLike | None = None,
 ) -> list[optax.Params]:
     """All versions of a schedule, one gradient at a time; gathered rows are summed with their weights.
+
+    The versions are those of the server, not rounded to ``snapshot_dtype``.
 
     Example:
       >>> schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(2), 3)
@@ -150,7 +155,7 @@ def replay(
       4
     """
     init_key, job_key = jax.random.split(key)
-    server = _Server(problem, rule, job_key, problem.init(init_key) if params is None else params)
+    server = _Server(problem, rule, job_key, problem.init(init_key) if params is None else params, snapshot_dtype)
     for k in range(len(schedule)):
         server.use(
             int(schedule.worker[k]),
@@ -167,11 +172,14 @@ def replay(
 class _Server:
     """x_{k+1} = x_k - (rule applied to the gradient at the version that was read); every version is kept."""
 
-    def __init__(self, problem: Problem, rule: optax.GradientTransformation, key: jax.Array, params: Any) -> None:
+    def __init__(
+        self, problem: Problem, rule: optax.GradientTransformation, key: jax.Array, params: Any, snapshot_dtype: Any = None
+    ) -> None:
         self.problem, self.rule, self.key = problem, optax.with_extra_args_support(rule), key
         self.points = [jax.tree.map(jnp.asarray, params)]
         self.rule_state = rule.init(self.points[0])
-        self.sent = [sent_params(self.rule_state, self.points[0])]  # where workers compute
+        self.dtype = checked_dtype(snapshot_dtype, self.points[0])
+        self.sent = [self._snapshot(sent_params(self.rule_state, self.points[0]))]  # where workers compute
         self.sees_every_row = "apply" in trace_rule(rule, self.points[0])[2]
         self.gathered: Any = None
         self.gradient, self.update = jax.jit(self._gradient), jax.jit(self.rule.update)
@@ -184,20 +192,28 @@ class _Server:
         key = jax.random.fold_in(jax.random.fold_in(self.key, worker), job)
         return self.problem.gradient(point, self.problem.sample(key, worker))
 
+    def _snapshot(self, tree: Any) -> Any:
+        """What goes to a worker, or comes from one."""
+        return tree if self.dtype is None else jax.tree.map(lambda leaf: leaf.astype(self.dtype), tree)
+
+    def _server_dtype(self, tree: Any) -> Any:
+        """The same in the dtype of the parameters."""
+        return jax.tree.map(lambda leaf, p: leaf.astype(p.dtype), tree, self.points[0])
+
     def _read(self, worker: int, job: int, read: int) -> Any:
         """What the worker sees: version ``read``, or a mixture of all versions since."""
         delay = self.version - read
         if self.problem.read_model is None or not delay:
             return self.sent[read]
         key = read_key(jax.random.fold_in(jax.random.fold_in(self.key, worker), job))
-        versions = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self.sent[read:])
-        return self.problem.read_model.form(key, versions, jnp.int32(delay))
+        versions = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(self._server_dtype, self.sent[read:]))
+        return self._snapshot(self.problem.read_model.form(key, versions, jnp.int32(delay)))
 
     def use(
         self, worker: int, job: int, read: int, *, start: float, now: float, weight: float = 1.0, apply: bool = True
     ) -> None:
         point = self._read(worker, job, read)
-        gradient = self.gradient(point, jnp.int32(worker), jnp.int32(job))
+        gradient = self._server_dtype(self._snapshot(self.gradient(point, jnp.int32(worker), jnp.int32(job))))
         if not self.sees_every_row:
             # Sums are taken in single precision at least, and rounded once.
             summed = jax.tree.map(lambda g: weight * g.astype(jnp.promote_types(g.dtype, jnp.float32)), gradient)
@@ -217,11 +233,11 @@ class _Server:
             duration=jnp.asarray(now - start),
             time=jnp.asarray(now),
             apply=jnp.asarray(apply),
-            stale_params=point,
+            stale_params=self._server_dtype(point),
         )
         if apply:
             self.points.append(optax.apply_updates(self.points[-1], updates))
-            self.sent.append(sent_params(self.rule_state, self.points[-1]))
+            self.sent.append(self._snapshot(sent_params(self.rule_state, self.points[-1])))
 
 
 def _durations(fleet: Fleet, worker: int, seed: int) -> Any:

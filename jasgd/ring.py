@@ -32,11 +32,11 @@ def gather(ring: optax.Params, slots: jax.Array) -> optax.Params:
 
 
 def write(ring: optax.Params, slot: jax.Array, value: optax.Params) -> optax.Params:
-    """Replace the content of one slot."""
+    """Replace the content of one slot; numbers are rounded to the dtype of the ring."""
 
     def put(rows: jax.Array, leaf: jax.Array) -> jax.Array:
         start = (slot.astype(jnp.uint32), *(jnp.uint32(0),) * leaf.ndim)
-        return jax.lax.dynamic_update_slice(rows, leaf[None], start)
+        return jax.lax.dynamic_update_slice(rows, leaf[None].astype(rows.dtype), start)
 
     return jax.tree.map(put, ring, value)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from jasgd import engine, summary, traffic
 from jasgd._checks import require_type
@@ -21,11 +22,12 @@ from jasgd.inputs import check_metrics, check_records, check_simulation, seen_th
 from jasgd.interrupts import held_back
 from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
-from jasgd.lanes import choose_lanes
+from jasgd.lanes import choose_form
 from jasgd.layout import Layout
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.oracles.oracle import Oracle
 from jasgd.plan import plan
+from jasgd.precision import at_snapshots
 from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.progress import progress_bar
@@ -96,6 +98,7 @@ def simulate(
     save_every: float = 60.0,
     layout: Layout | None = None,
     oracle: Oracle | None = None,
+    snapshot_dtype: DTypeLike | None = None,
     progress: bool | str = False,
 ) -> Run:
     """Simulate asynchronous SGD exactly: every gradient at the version, and in the order, that the schedule says.
@@ -118,6 +121,9 @@ def simulate(
       save_every: seconds of real time between checkpoints.
       layout: spread lanes, or parameters and snapshots, over several devices; by default all is on one.
       oracle: what workers compute; by default one stochastic gradient.
+      snapshot_dtype: a narrower dtype, such as ``jnp.bfloat16``, of what workers read and send, while the server adds up in
+        that of the parameters (:mod:`jasgd.precision`). Snapshots then take half the memory. Metrics are those of rounded
+        versions.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -139,14 +145,12 @@ def simulate(
     init_key, jobs_key = split_key(key)
     params = starting_point(problem, init_key, params)
     check_metrics(problem, params)
-    program = engine.traced(problem, rule, params, jobs_key)
+    program = engine.traced(problem, rule, params, jobs_key, snapshot_dtype=snapshot_dtype)
     require_workers(program, int(schedule.worker.max()))
     if program.needs_stale_params and lanes not in (None, 1):
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
-    metrics, metric_numbers = trace(problem.metrics, params)
-    vectors = flattened(program) if layout is None and launches_cost() else None
-    if vectors is not None:
-        program, metrics = vectors.program, vectors.over_params(metrics, metric_numbers)
+    snapshots, dtype = program.snapshots, program.snapshot_dtype
+    metrics, metric_numbers = trace(at_snapshots(problem.metrics, params, dtype), snapshots)
     versions, record_times = record_points(schedule, every, times)
     distinct = np.unique(versions)
     checkpoints, saved = None, None
@@ -158,12 +162,19 @@ def simulate(
         identity = fingerprint(*described, *numbers, start, schedule, jobs_key, distinct)
         checkpoints = Checkpoints(resume, identity, every=save_every)
         saved = checkpoints.newest()
+    at_once = saved[0].get("at_once", False) if saved is not None else layout is None and launches_cost()
+    vectors = flattened(program) if at_once else None
     if saved is not None:
         if lanes not in (None, saved[0]["lanes"]):
             raise ValueError(f"the checkpoint in {resume} was made with lanes={saved[0]['lanes']}, got lanes={lanes}.")
         lanes, chunk_steps = saved[0]["lanes"], saved[0]["chunk_steps"]
-    else:
-        lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
+    elif lanes is None:
+        forms = [program] if vectors is None else [vectors.program, program]
+        chosen, lanes = choose_form(forms, schedule, room=room_for_lanes(program))
+        vectors = None if chosen is program else vectors
+    if vectors is not None:
+        program, metrics = vectors.program, vectors.over_params(metrics, metric_numbers)
+    if saved is None:
         chunk_steps = steps_per_chunk(program, schedule, lanes, distinct)
     window = window_of(program.read_model, int(schedule.delay.max()))
     compiled = plan(schedule, lanes, chunk_steps=chunk_steps, record_versions=distinct, window=window)
@@ -188,8 +199,8 @@ def simulate(
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
             if checkpoints is not None and (held.waiting or checkpoints.due()) and recorder.finish():
-                settings = {"lanes": lanes, "chunk_steps": chunk_steps, "next_chunk": chunk + 1}
-                checkpoints.save(settings, {**flat("state", state), **recorder.arrays()})
+                how = {"at_once": vectors is not None, "lanes": lanes, "chunk_steps": chunk_steps}
+                checkpoints.save({**how, "next_chunk": chunk + 1}, {**flat("state", state), **recorder.arrays()})
             if held.waiting:
                 raise KeyboardInterrupt
         else:
@@ -202,8 +213,8 @@ def simulate(
         schedule,
         history["version"],
         messages=messages_per_job(problem),
-        message_bytes=bytes_per_message(problem, params, ended[1]),
-        model_bytes=engine.tree_bytes(params),
+        message_bytes=bytes_per_message(problem, snapshots, ended[1]),
+        model_bytes=engine.tree_bytes(snapshots),
     )
     jax.block_until_ready(ended)
     spent = time.perf_counter() - began
@@ -225,6 +236,7 @@ def simulate(
             clock=schedule.clock,
             key=jax.random.key_data(key).tolist(),
             lanes=lanes,
+            snapshot_dtype=None if dtype is None else dtype.name,
             every=every,
             times=None if record_times is None else record_times.tolist(),
             seconds=f"{spent:.1f}",

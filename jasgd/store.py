@@ -62,7 +62,7 @@ class Store:
             return None
         settings, arrays = self._saved
         names = settings["runs"]
-        same = [group.chunk_steps, width.seeds, width.of_seed, devices]
+        same = [group.lanes, group.chunk_steps, width.seeds, width.of_seed, devices]
         if settings["layout"] != same or any(name not in self._runs for name in names):
             return None
         runs = [self._runs[name] for name in names]
@@ -82,7 +82,7 @@ class Store:
         self._last = time.monotonic()
         if self._checkpoints is None:
             return
-        layout = [batch.group.chunk_steps, width.seeds, width.of_seed, batch.mesh.size]
+        layout = [batch.group.lanes, batch.group.chunk_steps, width.seeds, width.of_seed, batch.mesh.size]
         names = [self._names[run.index] for run in batch.runs]
         self._checkpoints.save({"runs": names, "next_chunk": batch.next_chunk, "layout": layout}, batch.arrays())
 

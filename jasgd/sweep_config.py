@@ -30,8 +30,9 @@ _MODULES = {
     "rule": (rules, optax),
     "method": (methods,),
 }
-_TOP = ("seeds", "key", "every", "times", "problem", "fleet", "sweep")
-_OF_A_SWEEP = ("label", "problem", "fleet", "protocol", "rule", "method", "grid", "schedule_per_seed")
+_OF_ALL = ("seeds", "every", "times", "snapshot_dtype")
+_TOP = ("key", *_OF_ALL, "problem", "fleet", "sweep")
+_OF_A_SWEEP = ("label", "problem", "fleet", "protocol", "rule", "method", "grid", "schedule_per_seed", "snapshot_dtype")
 _OF_THE_COMMAND = ("resume", "save_every", "progress", "devices")
 # With these a method's rule may follow from its schedule; rules do not get to know the seed.
 _FROM_SCHEDULE = ("smoothness", "source")
@@ -126,7 +127,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
     for name in ("problem", "fleet"):
         if name in content and all(name in table for table in tables):
             raise ValueError(f"no [[sweep]] uses the shared `{name}`, as each has its own.")
-    common: dict[str, Any] = {name: content[name] for name in ("seeds", "every", "times") if name in content}
+    common: dict[str, Any] = {name: content[name] for name in _OF_ALL if name in content}
     common["key"] = jax.random.key(key)
     shared: dict[str, Any] = {name: content[name] for name in ("problem", "fleet") if name in content}
     found, used = {}, set[str]()
@@ -211,7 +212,8 @@ def _arguments(table: Mapping[str, Any], shared: Mapping[str, Any]) -> tuple[dic
         raise ValueError(
             f"with `{min(names)}` the rule of a method may follow from its schedule, so there can be no `schedule_per_seed`."
         )
-    return {"grid": grid, **_makers(parts, owners, per_seed)}, set(parts)
+    own = {name: table[name] for name in ("snapshot_dtype",) if name in table}
+    return {"grid": grid, **own, **_makers(parts, owners, per_seed)}, set(parts)
 
 
 def _owners(grid: list[str], parts: Mapping[str, Part]) -> dict[str, list[str]]:

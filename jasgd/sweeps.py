@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
@@ -52,6 +54,7 @@ def sweep(
     resume: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
     oracle: Oracle | Callable[..., Oracle] | None = None,
+    snapshot_dtype: DTypeLike | None = None,
     progress: bool | str = False,
 ) -> "xarray.Dataset":
     """Simulate every point of a grid with every seed; each run is what :func:`jasgd.simulate` computes alone.
@@ -76,6 +79,7 @@ def sweep(
         SIGTERM save what there is at the end of the chunk.
       save_every: seconds of real time between checkpoints.
       oracle: what workers compute, or a function that makes it; by default one stochastic gradient.
+      snapshot_dtype: of what workers read and send, if narrower than the parameters, as in :func:`jasgd.simulate`.
       progress: show a progress bar, with a label if it is a string.
 
     Returns:
@@ -107,6 +111,7 @@ def sweep(
         resume=resume,
         save_every=save_every,
         oracle=oracle,
+        snapshot_dtype=snapshot_dtype,
     )
     with progress_bar(planned.deliveries, progress) as bar:
         return planned.compute(bar)
@@ -178,6 +183,7 @@ def plan_sweep(
     resume: str | os.PathLike[str] | None = None,
     save_every: float = 60.0,
     oracle: Oracle | Callable[..., Oracle] | None = None,
+    snapshot_dtype: DTypeLike | None = None,
 ) -> PlannedSweep:
     """Everything that can go wrong before something is computed; arguments as those of :func:`sweep`."""
     labels()  # needed at the end; better missed at the beginning
@@ -189,7 +195,7 @@ def plan_sweep(
     whole = isinstance(runs_at_once, int | np.integer) and not isinstance(runs_at_once, bool) and runs_at_once >= 1
     if runs_at_once is not None and not whole:
         raise ValueError(f"`runs_at_once` must be a positive whole number, got {runs_at_once!r}.")
-    runs = runs_of(problem, rule, schedule, oracle, points, seed_list, params, key, every, times)
+    runs = runs_of(problem, rule, schedule, oracle, points, seed_list, params, key, every, times, snapshot_dtype)
     require_alike(runs, points)
     return PlannedSweep(
         runs=runs,
@@ -201,11 +207,13 @@ def plan_sweep(
         runs_at_once=runs_at_once,
         resume=resume,
         save_every=save_every,
-        description=_description(problem, rule, oracle, key, every, times),
+        description=_description(problem, rule, oracle, key, every, times, snapshot_dtype),
     )
 
 
-def _description(problem: Any, rule: Any, oracle: Any, key: jax.Array, every: int | None, times: Any) -> dict[str, Any]:
+def _description(
+    problem: Any, rule: Any, oracle: Any, key: jax.Array, every: int | None, times: Any, snapshot_dtype: DTypeLike | None
+) -> dict[str, Any]:
     """What all runs have in common, for people."""
     return {
         "problem": getattr(problem, "name", getattr(problem, "__qualname__", "problem")),
@@ -214,6 +222,7 @@ def _description(problem: Any, rule: Any, oracle: Any, key: jax.Array, every: in
         "key": jax.random.key_data(key).tolist(),
         "every": every,
         "times": None if times is None else np.asarray(times).tolist(),
+        "snapshot_dtype": None if snapshot_dtype is None else jnp.dtype(snapshot_dtype).name,
     }
 
 

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import DTypeLike
 
 from jasgd._checks import explained, require_host
 from jasgd.extra_args import EXTRA_ARGS, trace_rule
+from jasgd.precision import checked_dtype, rounding, snapshots_of
 from jasgd.problems.problem import Problem
 from jasgd.program import Program, trace
 from jasgd.read_models import ReadModel
@@ -45,7 +47,13 @@ class Traced:
     params: optax.Params
     rule_state: optax.OptState
     batch_bytes: int
+    snapshot_dtype: "np.dtype[Any] | None" = None  # None: that of the parameters, see :mod:`jasgd.precision`
     linear: "Linear | None" = None  # set where parameters are vectors, see :mod:`jasgd.flat`
+
+    @property
+    def snapshots(self) -> Any:
+        """What a snapshot looks like."""
+        return snapshots_of(self.params, self.snapshot_dtype)
 
 
 def traced(
@@ -55,8 +63,10 @@ def traced(
     key: jax.Array,
     *,
     lift_numbers: bool = False,
+    snapshot_dtype: DTypeLike | None = None,
 ) -> Traced:
     """Trace a problem's sample and gradient and a rule's update; on request problems that differ in numbers are alike."""
+    dtype = checked_dtype(snapshot_dtype, params)
     worker = jax.ShapeDtypeStruct((), jnp.int32)
     drawn = _drawn()
     with explained("problem.sample(key, worker)", key, worker):
@@ -66,10 +76,12 @@ def traced(
         raise ValueError(
             "`problem.sample` draws from np.random, once for all jobs: use jax.random and the `key` of the job."
         )
-    with explained("problem.gradient(params, batch)", params, batch):
-        gradient, gradient_numbers = trace(problem.gradient, params, batch, lift_numbers=lift_numbers)
-        gradients = jax.eval_shape(problem.gradient, params, batch)
-    _require_alike(gradients, params)
+    snapshots, sent = snapshots_of(params, dtype), problem.gradient if dtype is None else rounding(problem.gradient)
+    hint = "" if dtype is None else f"; with `snapshot_dtype` its parameters are {dtype.name}"
+    with explained("problem.gradient(params, batch)", snapshots, batch, hint=hint):
+        gradients = jax.eval_shape(problem.gradient, snapshots, batch)
+    _require_alike(gradients, snapshots, in_dtype=dtype is None)
+    gradient, gradient_numbers = trace(sent, snapshots, batch, lift_numbers=lift_numbers)
     rule_state = rule.init(params)
     program, rule_numbers, asked = trace_rule(rule, params)
     require_host(sample_numbers, gradient_numbers, rule_numbers)
@@ -85,6 +97,7 @@ def traced(
         params=params,
         rule_state=rule_state,
         batch_bytes=tree_bytes(batch),
+        snapshot_dtype=dtype,
     )
 
 
@@ -115,13 +128,14 @@ def require_workers(program: Traced, worker: int) -> None:
     require_rows("rule", "make it for {} workers", program.rule, at, worker)
 
 
-def _require_alike(gradients: Any, params: Any) -> None:
-    """A gradient has the structure, the shapes and the dtypes of the parameters."""
+def _require_alike(gradients: Any, params: Any, *, in_dtype: bool) -> None:
+    """A gradient has the structure, the shapes and the dtypes of the parameters; where it is rounded, any real dtype."""
     (expected, tree), (got, other) = (jax.tree_util.tree_flatten_with_path(t) for t in (params, gradients))
     if str(tree) != str(other):
         raise ValueError(f"the gradient must have the structure of the parameters {tree}, got {other}.")
     for (path, leaf), (_, gradient) in zip(expected, got, strict=True):
-        if (leaf.shape, leaf.dtype) != (gradient.shape, gradient.dtype):
+        alike = leaf.dtype == gradient.dtype or (not in_dtype and jnp.issubdtype(gradient.dtype, jnp.floating))
+        if leaf.shape != gradient.shape or not alike:
             raise ValueError(
                 f"the gradient of params{jax.tree_util.keystr(path)} must be {leaf.dtype}{list(leaf.shape)}, "
                 f"got {gradient.dtype}{list(gradient.shape)}."
