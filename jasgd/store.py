@@ -116,25 +116,26 @@ def _fingerprints(runs: Sequence[Run], key: jax.Array) -> list[str]:
     """Of every run: what is computed, from which numbers, on which schedule, from which key."""
     known: dict[Any, str] = {}
 
-    def once(part: Any, *content: Any) -> str:
-        if id(part) not in known:
-            known[id(part)] = fingerprint(*content)
-        return known[id(part)]
+    def once(*content: Any) -> str:
+        same = tuple(map(id, content))  # many runs share a program and not its numbers, or the other way round
+        if same not in known:
+            known[same] = fingerprint(*content)
+        return known[same]
 
     names = []
     for run in runs:
         prepared = run.prepared
         numbers = prepared.program.numbers
         parts = (
-            once(prepared.program.sample, prepared.program.sample, numbers.sample),
-            once(prepared.program.gradient, prepared.program.gradient, numbers.gradient),
-            once(prepared.program.rule, prepared.program.rule, numbers.rule, prepared.program.extra_args),
+            once(prepared.program.sample, numbers.sample),
+            once(prepared.program.gradient, numbers.gradient),
+            once(prepared.program.rule, numbers.rule, prepared.program.extra_args),
             repr(prepared.program.read_model),
-            once(prepared.init, prepared.init, prepared.init_numbers["params"]),
-            once(prepared.rule_init, prepared.rule_init, prepared.init_numbers["rule_state"]),
-            once(prepared.metrics, prepared.metrics, prepared.metric_numbers),
-            once(run.schedule, run.schedule),
-            once(run.versions, run.versions),
+            once(prepared.init, prepared.init_numbers["params"]),
+            once(prepared.rule_init, prepared.init_numbers["rule_state"]),
+            once(prepared.metrics, prepared.metric_numbers),
+            once(run.schedule),
+            once(run.versions),
         )
         names.append(fingerprint(*parts, key, run.seed))
     return names
