@@ -78,12 +78,18 @@ def gradients_per_round(schedule: Schedule) -> int:
 
 def seconds_per_delivery(program: engine.Traced) -> float:
     """A rough estimate for a CPU from the operations of one gradient."""
-    return 3e-6 + _operations(program.gradient) / 4e10
+    return 3e-6 + operations(program.gradient) / 4e10
 
 
 @functools.lru_cache(maxsize=64)
-def _operations(gradient: Program) -> float:
-    """Floating-point operations of one gradient, as XLA counts them before it compiles."""
+def operations(gradient: Program) -> float:
+    """Floating-point operations of one gradient, as XLA counts them before it compiles.
+
+    Example:
+      >>> problem, key = jasgd.problems.quadratic(dim=10), jax.random.key(0)
+      >>> operations(jasgd.engine.traced(problem, optax.sgd(0.1), problem.init(key), key).gradient) > 10
+      True
+    """
     lowered = jax.jit(jex.jaxpr_as_fun(gradient.closed)).lower(*gradient.closed.in_avals)
     return float((lowered.cost_analysis() or {}).get("flops", 0.0))
 

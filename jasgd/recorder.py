@@ -36,6 +36,13 @@ class Recorder:
 
     def record(self, chunk: int, state: engine.State) -> bool:
         """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
+        self.ask(chunk, state)
+        if len(self.pending) > 1:
+            self._take()
+        return self.broken is None
+
+    def ask(self, chunk: int, state: engine.State) -> None:
+        """Ask for a chunk's records, and wait for nothing."""
         wanted = np.flatnonzero(self.plan.record_chunks == chunk)
         answer = None
         if len(wanted):
@@ -43,9 +50,6 @@ class Recorder:
             slots[: len(wanted)] = self.plan.record_slots[wanted]
             answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
         self.pending.append((chunk, wanted, (answer, all_finite(state.params))))
-        if len(self.pending) > 1:
-            self._take()
-        return self.broken is None
 
     def finish(self) -> bool:
         """Take what has been asked for; False if the run has diverged."""

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 from jax.typing import DTypeLike
 
-from jasgd import chunks, engine, summary, traffic
+from jasgd import engine, summary, traffic
 from jasgd._checks import require_type
+from jasgd.ahead import computed
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
 from jasgd.flat import flattened, launches_cost
@@ -192,8 +193,8 @@ def simulate(
         progress_bar(len(schedule), progress) as bar,
         checkpoints or nullcontext(),
     ):
-        for chunk in range(begin, compiled.chunks):
-            state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
+        chunks = computed(loop, compiled, program.numbers, jobs_key, state, begin=begin)
+        for chunk, state in chunks:
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
