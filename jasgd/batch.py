@@ -147,7 +147,7 @@ class Start:
     rows: int
     gathers: bool
     sends: bool
-    snapshot_dtype: "np.dtype[Any] | None" = None
+    snapshot_dtype: np.dtype[Any] | None = None
 
 
 @functools.partial(jax.jit, static_argnames=("start", "mesh"))
