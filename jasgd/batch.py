@@ -157,7 +157,7 @@ class Start:
     rows: int
     gathers: bool
     sends: bool
-    snapshot_dtype: "np.dtype[Any] | None" = None
+    snapshot_dtype: np.dtype[Any] | None = None
 
 
 def _state_of(start: Start, params: optax.Params, rule_state: optax.OptState) -> State:
