@@ -4,6 +4,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 (:mod:`jasgd.batch`). Whatever changes the structure of the program becomes a group of its own.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -17,6 +18,7 @@ import optax
 
 from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
+from jasgd.checkpoints import require_interval
 from jasgd.grid import Grid, Point, Value, grid_of, require_used, seeds_of
 from jasgd.interrupts import Held, held_back
 from jasgd.labelled import Found, sweep_dataset
@@ -26,7 +28,7 @@ from jasgd.progress import progress_bar
 from jasgd.results import labels, provenance
 from jasgd.runs import groups_of, require_alike, runs_of
 from jasgd.schedule import Schedule
-from jasgd.store import Store
+from jasgd.store import Kept, Store, kept_by_all
 from jasgd.summary import described
 from jasgd.widths import choose_width
 
@@ -73,7 +75,8 @@ def sweep(
         measurement.
       resume: a folder in which finished runs and checkpoints of those under way are kept. What it has of this sweep already
         is not computed again, so a sweep that was killed goes on, and a larger grid reuses the smaller one. Ctrl-C and
-        SIGTERM save what there is at the end of the chunk.
+        SIGTERM save what there is at the end of the chunk. Of several processes, each keeps its own batch if it sees the
+        folder of the first one.
       save_every: seconds of real time between checkpoints.
       oracle: what workers compute, or a function that makes it; by default one stochastic gradient.
       progress: show a progress bar, with a label if it is a string.
@@ -139,15 +142,17 @@ class PlannedSweep:
 
     def compute(self, bar: Any) -> "xarray.Dataset":
         """What :func:`sweep` returns."""
-        began, store = time.perf_counter(), None
-        if self.resume is not None and jax.process_index() == 0:
-            store = Store(self.resume, self.runs, self.description, self.key, every=self.save_every)
-        with held_back(store is not None and jax.process_count() == 1) as held:
-            try:
-                found, said = _compute(self.runs, self.key, self.devices, self.runs_at_once, store, bar, held)
-            finally:
-                if store is not None:
-                    store.close()
+        began = time.perf_counter()
+        with contextlib.ExitStack() as opened:
+            held = opened.enter_context(held_back(self.resume is not None and jax.process_count() == 1))
+            store, kept = None, None
+            if self.resume is not None and jax.process_index() == 0:
+                store = opened.enter_context(
+                    contextlib.closing(Store(self.resume, self.runs, self.description, self.key, every=self.save_every))
+                )
+            if self.resume is not None and (kept := kept_by_all(store, self.resume, self.save_every)) is not None:
+                opened.enter_context(contextlib.closing(kept))
+            found, said = _compute(self.runs, self.key, self.devices, self.runs_at_once, store, kept, bar, held)
         schedules = {id(run.schedule): run.schedule for run in self.runs}
         attributes = provenance(
             **self.description,
@@ -183,6 +188,7 @@ def plan_sweep(
     labels()  # needed at the end; better missed at the beginning
     points, seed_list = grid_of(grid), seeds_of(seeds)
     require_used(points, {"problem": problem, "rule": rule, "schedule": schedule, "oracle": oracle})
+    require_interval(save_every)
     devices = list(jax.local_devices() if devices is None else devices)
     if not devices:
         raise ValueError("`devices` must hold at least one device, got an empty list.")
@@ -223,6 +229,7 @@ def _compute(
     devices: Sequence[jax.Device],
     runs_at_once: int | None,
     store: Store | None,
+    kept: Kept | None,
     bar: Any,
     held: Held,
 ) -> tuple[dict[int, Found], list[str]]:
@@ -235,8 +242,8 @@ def _compute(
             continue
         here = devices[: len(group.runs)]
         width = hosts.from_first(_width(group, key, here, runs_at_once, store))
-        saved = store.running(group, width, len(here), found) if store is not None else None
-        first = [] if saved is None else [saved.strips]
+        begun = hosts.from_first([] if store is None else store.begun(group, width, len(here), found))
+        first = [[[runs[index] for index in strip] for strip in strips] for strips in begun]
         taken = found.keys() | {run.index for strips in first for strip in strips for run in strip}
         batches = [*first, *batches_of(group, width, len(here), taken)]
         said.append(
@@ -244,10 +251,11 @@ def _compute(
             f"{width.runs} runs ({width.runs * group.bytes_per_run() / 2**30:.3g} GiB) at a time on each"
         )
         _LOG.info("%s", said[-1])
-        for strips in hosts.mine(batches):
+        for strips, own in hosts.mine(batches):
             batch = Batch(group, strips, key, here)
-            if saved is not None and strips is saved.strips:
-                batch.restore(saved.next_chunk, saved.arrays)
+            if kept is not None and (saved := kept.newest(batch, width)) is not None:
+                batch.restore(*saved)
+                _LOG.info("a batch of %d runs goes on at chunk %d of %d", len(batch.runs), batch.next_chunk, group.chunks)
             else:
                 batch.begin()
             new = sum({run.index: len(run.schedule) for run in batch.runs if run.index not in found}.values())
@@ -256,10 +264,14 @@ def _compute(
                 bar.update(new * batch.next_chunk // group.chunks - shown)
                 shown = new * batch.next_chunk // group.chunks
                 if store is not None and (held.waiting or store.due()):
-                    store.save(batch, width)
+                    store.flush()
+                if kept is not None and own and (held.waiting or kept.due()):
+                    kept.save(batch, width)
                 if held.waiting:
                     raise KeyboardInterrupt
             bar.update(new - shown)
+            if kept is not None:
+                kept.wait()  # afterwards the batch may be done, and its files of no use
             for index, result in hosts.gathered(batch):
                 if index not in found:
                     found[index] = result
