@@ -20,7 +20,7 @@ from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
 from jasgd.checkpoints import require_interval
 from jasgd.grid import Grid, Point, Value, grid_of, require_used, seeds_of
-from jasgd.interrupts import Held, held_back
+from jasgd.interrupts import Held, asked, held_back
 from jasgd.labelled import Found, sweep_dataset
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
@@ -260,15 +260,16 @@ def _compute(
                 batch.begin()
             new = sum({run.index: len(run.schedule) for run in batch.runs if run.index not in found}.values())
             shown = 0
-            while batch.advance():
-                bar.update(new * batch.next_chunk // group.chunks - shown)
-                shown = new * batch.next_chunk // group.chunks
-                if store is not None and (held.waiting or store.due()):
-                    store.flush()
-                if kept is not None and own and (held.waiting or kept.due()):
-                    kept.save(batch, width)
-                if held.waiting:
-                    raise KeyboardInterrupt
+            with asked(held):
+                while batch.advance():
+                    bar.update(new * batch.next_chunk // group.chunks - shown)
+                    shown = new * batch.next_chunk // group.chunks
+                    if store is not None and (held.waiting or store.due()):
+                        store.flush()
+                    if kept is not None and own and (held.waiting or kept.due()):
+                        kept.save(batch, width)
+                    if held.waiting:
+                        raise KeyboardInterrupt
             bar.update(new - shown)
             if kept is not None:
                 kept.wait()  # afterwards the batch may be done, and its files of no use

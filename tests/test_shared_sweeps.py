@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ CHUNKS = 8  # a record in every ten versions makes chunks of at most 128 steps
 BATCHES = 4  # two for each of two processes
 
 STUDY = """
-import logging, os, pathlib, signal
+import logging, os, time
 import jax, jasgd, optax
 from jasgd import batch
 
@@ -30,7 +31,8 @@ def counting(*args):
     with open(f"steps-{jax.process_index()}", "a") as file:
         file.write(".")
     if str(jax.process_index()) in dies and count[0] == int(os.environ["STEP"]):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+        time.sleep(1)  # so that the thread which listens comes to work
     return step(*args)
 
 if "STEP" in os.environ:
@@ -57,14 +59,14 @@ def whole(tmp_path_factory):
     return jasgd.sweep(**read_config(path)["adam"], devices=jax.local_devices()[:1])
 
 
-def started(folder, count, *, dies="", step=10**6, apart=()):
+def started(folder, count, *, dies="", step=10**6, number=signal.SIGKILL, every=0, apart=()):
     """The command, by so many processes of which some are killed before one of their steps: exit codes, stderr, steps."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
     line = ["timeout", "-s", "KILL", "100", sys.executable, "-c", "from jasgd.cli import main; main()", "sweep", "study.py"]
-    line += ["--no-progress", "--devices", "1", "--save-every", "0", "--out", "out"]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "DIES": dies, "STEP": str(step)}
+    line += ["--no-progress", "--devices", "1", "--save-every", str(every), "--out", "out"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "DIES": dies, "STEP": str(step), "SIGNAL": str(int(number))}
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     for old in folder.glob("steps-*"):
         old.unlink()
@@ -119,6 +121,23 @@ def test_another_number_of_processes_goes_on_bit_for_bit(before, after, study, t
     assert codes == [0] * after, errors
     left = BATCHES - before
     assert steps[0] < -(-left // after) * CHUNKS - 3, "it began anew"
+    same(tmp_path, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_processes_save_first(number, study, tmp_path, whole):
+    """Both in the sixth chunk, long before a checkpoint is due: whoever hears of it from the other one saves, too."""
+    codes, errors, _ = started(tmp_path, 2, dies="0 1", step=CHUNKS + 6, number=number, every=1000)
+    assert 128 + number in codes
+    assert set(codes) <= {1, 128 + number}, errors
+    assert "Traceback" not in "".join(errors)
+    kept = under_way(tmp_path)
+    assert [len(files) for files in kept] == [1, 1]
+    assert any(files[0].stem.endswith("-00000006") for files in kept)
+    codes, errors, steps = started(tmp_path, 2)
+    assert codes == [0, 0], errors
+    assert sum(steps) < 2 * CHUNKS - 6
     same(tmp_path, whole)
 
 
