@@ -20,7 +20,8 @@ from jasgd.interrupts import Terminated, ask_to_save, hear
 from jasgd.output import listed, show, to_go_on
 from jasgd.peers import Peers
 from jasgd.progress import progress_bar
-from jasgd.results import band, best, final, save_datasets
+from jasgd.results import band, best, final, labels, save_datasets
+from jasgd.sweep_changes import change
 from jasgd.sweep_config import read_config, with_line
 from jasgd.sweeps import plan_sweep
 
@@ -164,6 +165,8 @@ def _connect(command: SweepCommand, peers: Peers, stopped: Callable[[int], objec
 def _run(command: SweepCommand) -> None:
     configuration, text = read_config(command.config), command.config.read_text()
     folder, first = _folder(command), jax.process_index() == 0
+    if first and command.config.suffix == ".toml":
+        _require_growth(folder / "results.nc", command.config, text)
     devices = jax.local_devices()[: command.devices]
     if command.devices is not None and len(devices) < command.devices:
         raise ValueError(f"this process has {len(devices)} devices, not {command.devices}.")
@@ -186,6 +189,18 @@ def _run(command: SweepCommand) -> None:
         summary = _summary(found)
         show(f"{_table(summary)}\n\n{files}", {"sweeps": summary, "files": {"result": path}}, as_json=command.json)
     from_first(None)  # nobody ends before the result is written
+
+
+def _require_growth(path: Path, config: Path, text: str) -> None:
+    """Results of a configuration are replaced by those of one that has them all."""
+    if not path.exists():
+        return
+    with contextlib.suppress(OSError), labels().open_dataset(path, engine="h5netcdf") as file:
+        if (found := change(file.attrs.get("configuration", text), text)) is not None:
+            raise ValueError(
+                f"{path} holds the results of an earlier {config.name}, in which {found}; give another `--out`, or remove "
+                "that file."
+            )
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from jasgd.labelled import Found, sweep_dataset
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
 from jasgd.progress import progress_bar
+from jasgd.recorder import no_loss
 from jasgd.results import labels, provenance
 from jasgd.runs import groups_of, require_alike, runs_of
 from jasgd.schedule import Schedule
@@ -152,7 +153,7 @@ class PlannedSweep:
                 )
             if self.resume is not None and (kept := kept_by_all(store, self.resume, self.save_every)) is not None:
                 opened.enter_context(contextlib.closing(kept))
-            found, said = _compute(self.runs, self.key, self.devices, self.runs_at_once, store, kept, bar, held)
+            found, said = _compute(self, store, kept, bar, held)
         schedules = {id(run.schedule): run.schedule for run in self.runs}
         attributes = provenance(
             **self.description,
@@ -224,16 +225,10 @@ def _description(problem: Any, rule: Any, oracle: Any, key: jax.Array, every: in
 
 
 def _compute(
-    runs: Sequence[Run],
-    key: jax.Array,
-    devices: Sequence[jax.Device],
-    runs_at_once: int | None,
-    store: Store | None,
-    kept: Kept | None,
-    bar: Any,
-    held: Held,
+    planned: PlannedSweep, store: Store | None, kept: Kept | None, bar: Any, held: Held
 ) -> tuple[dict[int, Found], list[str]]:
     """What every run has found, by its index, and how; with several processes each computes some of the batches."""
+    runs, key, devices = planned.runs, planned.key, planned.devices
     said = []
     found: dict[int, Found] = hosts.from_first({} if store is None else store.done())
     bar.update(sum(len(runs[index].schedule) for index in found))
@@ -241,7 +236,7 @@ def _compute(
         if all(run.index in found for run in group.runs):
             continue
         here = devices[: len(group.runs)]
-        width = hosts.from_first(_width(group, key, here, runs_at_once, store))
+        width = hosts.from_first(_width(group, key, here, planned.runs_at_once, store))
         begun = hosts.from_first([] if store is None else store.begun(group, width, len(here), found))
         first = [[[runs[index] for index in strip] for strip in strips] for strips in begun]
         taken = found.keys() | {run.index for strips in first for strip in strips for run in strip}
@@ -258,6 +253,7 @@ def _compute(
                 _LOG.info("a batch of %d runs goes on at chunk %d of %d", len(batch.runs), batch.next_chunk, group.chunks)
             else:
                 batch.begin()
+                _require_losses(batch, planned.points)
             new = sum({run.index: len(run.schedule) for run in batch.runs if run.index not in found}.values())
             shown = 0
             with asked(held):
@@ -281,6 +277,15 @@ def _compute(
             if held.waiting:
                 raise KeyboardInterrupt
     return found, said
+
+
+def _require_losses(batch: Batch, points: Grid) -> None:
+    """Where it begins, with finite parameters, every run has a loss."""
+    values = batch.values()
+    for run, finite, loss in zip(batch.runs, values.finite[:, 0], values.metrics["loss"][:, 0], strict=True):
+        if finite and np.isnan(loss):
+            point = {**points.points[run.point], "seed": run.seed}
+            raise no_loss(f" of {', '.join(f'{name}={value}' for name, value in point.items())}")
 
 
 def _width(
