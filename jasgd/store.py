@@ -38,7 +38,7 @@ class Store:
         self._every, self._last = every, time.monotonic()
         self._done: set[str] = set()
         try:
-            self.under_way = UnderWay(self._folder.running, every=every)
+            self._under_way = UnderWay(self._folder.running, every=every)
         except BaseException:
             self._folder.close()
             raise
@@ -52,7 +52,7 @@ class Store:
     def begun(self, group: Group, width: Width, devices: int, done: Container[int]) -> list[list[list[int]]]:
         """Batches of a group that were under way, can go on here and are not done: the indices of their runs, in strips."""
         batches, taken = list[list[list[int]]](), set[int]()
-        for label in self.under_way.labels():
+        for label in self._under_way.labels():
             runs = [self._runs[name] for name in label.runs if name in self._runs]
             known = len(runs) == len(label.runs) and all(run in group.runs for run in runs)
             indices = [run.index for run in runs]
@@ -78,9 +78,9 @@ class Store:
         """Write what is finished; what was under way and is done is of no use any more."""
         self._folder.flush()
         self._last = time.monotonic()
-        for label in self.under_way.labels():
+        for label in self._under_way.labels():
             if self._done.issuperset(label.runs):
-                self.under_way.remove(label)
+                self._under_way.remove(label)
 
     def width(self, group: Group) -> Width | None:
         """As chosen when the group was begun."""

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import time
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,6 @@ from jasgd.fingerprint import fingerprint
 from jasgd.sweep_folder import whole_file
 
 _KEPT = 2  # files of a batch: the newest, and one before it
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +60,8 @@ class UnderWay:
 
     def save(self, label: Label, next_chunk: int, arrays: Mapping[str, Any]) -> None:
         """Write one; the arrays are copied at once, the rest happens in the background."""
-        copied = {name: np.array(array, order="C") for name, array in arrays.items()}
         self.wait()
+        copied = {name: np.array(array, order="C") for name, array in arrays.items()}
         self._writing = self._writer.submit(self._write, label, next_chunk, copied)
         self._last = time.monotonic()
 
@@ -137,7 +135,7 @@ def _set_aside_if_damaged(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:  # another process has just written a newer one
         pass
-    except _DAMAGED as error:
-        warnings.warn(f"the checkpoint {path} is damaged ({error}) and not used.", stacklevel=2)
+    except Exception as error:  # a damaged file may lead NumPy and zipfile to anything
+        warnings.warn(f"the checkpoint {path} is damaged ({type(error).__name__}: {error}) and not used.", stacklevel=2)
         with contextlib.suppress(FileNotFoundError):
             path.rename(path.with_suffix(".damaged"))

@@ -6,13 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import xarray
 
 import jasgd
 from jasgd.sweep_config import read_config
+from jasgd.under_way import Label, UnderWay
 
 CHUNKS = 8  # a record in every ten versions makes chunks of at most 128 steps
 BATCHES = 4  # two for each of two processes
@@ -91,6 +95,32 @@ def under_way(folder):
     for path in sorted((folder / "out/adam/running").glob("*.npz"), reverse=True):
         found.setdefault(path.name.partition("-")[0], []).append(path)
     return list(found.values())
+
+
+def test_a_file_that_is_damaged_anywhere_is_not_used(tmp_path):
+    """Changed in one of its bytes it is whole in what matters, or it is named and the one before it used; two are kept."""
+    files, label = UnderWay(tmp_path, every=0.0), Label(("one", "two"), (128, 1))
+    states = [{"state0": np.arange(3.0) + i, "ring": np.ones(2, jnp.bfloat16), "empty": np.zeros((0, 2))} for i in range(3)]
+    for chunk, state in enumerate(states):
+        files.save(label, chunk, state)
+    files.close()
+    older, newest = sorted(tmp_path.glob("*.npz"))
+    content = newest.read_bytes()
+    damaged = [content[:i] + bytes([content[i] ^ 0xFF]) + content[i + 1 :] for i in range(0, len(content), 7)]
+    for text in [*damaged, content[:-1], b""]:
+        newest.write_bytes(text)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            chunk, found = UnderWay(tmp_path, every=0.0).newest(label)
+        assert chunk == 2 - len(said)
+        assert [f"{newest} is damaged" in str(warning.message) for warning in said] == [True] * len(said)
+        assert {name: (a.dtype, a.tolist()) for name, a in found.items()} == {
+            name: (a.dtype, a.tolist()) for name, a in states[chunk].items()
+        }
+    assert UnderWay(tmp_path, every=0.0).newest(Label(("one",), (128, 1))) is None
+    older.rename(tmp_path / f"{Label(('one',), (128, 1)).name}-00000009.npz")
+    with pytest.warns(UserWarning, match="is of another batch"):
+        assert UnderWay(tmp_path, every=0.0).newest(Label(("one",), (128, 1))) is None
 
 
 @pytest.mark.slow
