@@ -157,12 +157,12 @@ class Start:
     rows: int
     gathers: bool
     sends: bool
-    snapshot_dtype: "np.dtype[Any] | None" = None
+    snapshot_dtype: np.dtype[Any] | None = None
 
 
 def _state_of(start: Start, params: optax.Params, rule_state: optax.OptState) -> State:
-    how = {"rows": start.rows, "gathers": start.gathers, "sends": start.sends, "dtype": start.snapshot_dtype}
-    return engine.state_of(params, rule_state, **how)
+    rows, dtype = start.rows, start.snapshot_dtype
+    return engine.state_of(params, rule_state, rows=rows, gathers=start.gathers, sends=start.sends, dtype=dtype)
 
 
 @functools.partial(jax.jit, static_argnames=("start", "mesh"))

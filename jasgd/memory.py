@@ -32,7 +32,8 @@ def refuse_if_too_large(program: engine.Traced, plan: Plan, layout: Layout | Non
         raise MemoryError(
             f"this simulation needs about {needed / 2**30:.2f} GiB but {free / 2**30:.2f} GiB are free: {plan.slots} "
             f"snapshots of {snapshot / 2**20:.2f} MiB ({ring_bytes / 2**30:.2f} GiB) and {plan.lanes} lanes "
-            f"({lane_bytes / 2**30:.2f} GiB); use fewer lanes, a smaller concurrency, or a narrower `snapshot_dtype`."
+            f"({lane_bytes / 2**30:.2f} GiB); use fewer lanes, a smaller concurrency, or parameters of lower precision, if "
+            "only in snapshots (`snapshot_dtype`)."
         )
 
 

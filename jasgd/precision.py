@@ -39,7 +39,7 @@ def checked_dtype(asked: DTypeLike | None, params: optax.Params) -> np.dtype[Any
         return None
     try:
         dtype = jnp.dtype(asked)
-    except TypeError:
+    except (TypeError, ValueError):
         dtype = jnp.dtype(bool)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"`snapshot_dtype` must be a dtype of floating point such as jnp.bfloat16, got {said(asked)}.")

@@ -47,7 +47,7 @@ class Traced:
     params: optax.Params
     rule_state: optax.OptState
     batch_bytes: int
-    snapshot_dtype: "np.dtype[Any] | None" = None  # None: that of the parameters, see :mod:`jasgd.precision`
+    snapshot_dtype: np.dtype[Any] | None = None  # None: that of the parameters, see :mod:`jasgd.precision`
     linear: "Linear | None" = None  # set where parameters are vectors, see :mod:`jasgd.flat`
 
     @property

@@ -1,6 +1,7 @@
 """Snapshots in a narrower dtype: rounded once, added up in the dtype of the parameters, and alike on every path."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +24,9 @@ KEY = jax.random.key(5)
 WORKERS = 6
 FLEET = jasgd.fleet.power_law(WORKERS, 0.8)
 SCHEDULES = {
-    "one by one": jasgd.protocols.asynchronous(FLEET, 40),
-    "gathered": jasgd.protocols.asynchronous(FLEET, 20, wait_for=2),
+    "one by one": jasgd.protocols.asynchronous(FLEET, 30),
+    "a few": jasgd.protocols.asynchronous(jasgd.fleet.power_law(3, 0.8), 8),
+    "gathered": jasgd.protocols.asynchronous(FLEET, 15, wait_for=2),
     "rounds": jasgd.protocols.minibatch(jasgd.fleet.equal(4), 12),
     "rounds at old points": jasgd.protocols.delays(4, 12, jasgd.protocols.uniform_delays(3), every_worker=True),
 }
@@ -61,16 +63,34 @@ def accelerated(monkeypatch):
     monkeypatch.setattr("jasgd.simulation.launches_cost", lambda: True)
 
 
-def assert_replayed(rule, schedule, lanes, problem=PROBLEM, dtype=jnp.bfloat16, **tolerance):
-    """The last point of the slow reference, which is not that without rounding; by default bit for bit."""
-    found = jasgd.simulate(problem, rule, schedule, key=KEY, lanes=lanes, snapshot_dtype=dtype)
-    asked = problem, rule, schedule
-    expected, single = (jasgd.reference.replay(*asked, key=KEY, snapshot_dtype=d)[-1] for d in (dtype, None))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **({"rtol": 0} | tolerance)), found.params, expected)
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found.params))
-    gap = max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (single, expected)), strict=True))
-    assert gap > 1e-4
-    return found
+SGD, MOMENTUM = optax.sgd(0.125), optax.sgd(0.0625, momentum=0.5)
+
+
+@functools.cache
+def replayed(rule, schedule, problem):
+    """The last point of the slow reference."""
+    points = jasgd.reference.replay(problem, rule, SCHEDULES[schedule], key=KEY, snapshot_dtype=jnp.bfloat16)
+    return jax.tree.map(np.asarray, points[-1])
+
+
+def simulated(rule, schedule, lanes, dtype=jnp.bfloat16, problem=PROBLEM):
+    """Where a simulation ends."""
+    run = jasgd.simulate(problem, rule, SCHEDULES[schedule], key=KEY, lanes=lanes, snapshot_dtype=dtype)
+    return jax.tree.map(np.asarray, run.params)
+
+
+def assert_replayed(rule, schedule, lanes, problem=PROBLEM, atol=0.0):
+    """The last point of the slow reference, by default bit for bit."""
+    found = simulated(rule, schedule, lanes, problem=problem)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), found, replayed(rule, schedule, problem))
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float32)}
+
+
+def test_rounding_is_seen():
+    """Without it, and in another dtype, the same ends elsewhere: the tests below would notice."""
+    expected = replayed(SGD, "one by one", PROBLEM)
+    for dtype in (None, jnp.float16):
+        assert np.abs(simulated(SGD, "one by one", 1, dtype)["a"] - expected["a"]).max() > 1e-4
 
 
 @pytest.mark.parametrize(
@@ -79,19 +99,19 @@ def assert_replayed(rule, schedule, lanes, problem=PROBLEM, dtype=jnp.bfloat16, 
 )
 def test_equals_the_reference(schedule, lanes):
     """One lane, gradients that wait, sums that are gathered, whole rounds at one point and at several: bit for bit."""
-    assert_replayed(optax.sgd(0.125), SCHEDULES[schedule], lanes)
+    assert_replayed(SGD, schedule, lanes)
 
 
 @pytest.mark.parametrize("schedule", ["one by one", "gathered"])
 def test_all_versions_of_a_step_at_once_equal_the_reference(accelerated, schedule):
     """The ring holds vectors of the dtype; also bit for bit."""
-    assert_replayed(optax.sgd(0.125), SCHEDULES[schedule], 4)
+    assert_replayed(SGD, schedule, 4)
 
 
 @pytest.mark.parametrize(
     ("rule", "lanes"),
     [
-        (optax.sgd(0.0625, momentum=0.5), 3),
+        (MOMENTUM, 3),
         (rules.dc_asgd(0.125, 0.04), 1),
         (rules.dana_zero(0.0625, momentum=0.5, num_workers=WORKERS), 3),
     ],
@@ -99,25 +119,34 @@ def test_all_versions_of_a_step_at_once_equal_the_reference(accelerated, schedul
 )
 def test_other_rules_equal_the_reference(rule, lanes):
     """What a rule is shown, and where it sends workers, is rounded, too."""
-    assert_replayed(rule, SCHEDULES["one by one"], lanes, atol=1e-6)
+    assert_replayed(rule, "one by one", lanes, atol=1e-6)
 
 
 def test_momentum_at_once_equals_the_reference(accelerated):
     """Products of matrices instead of one delivery after the other."""
-    assert_replayed(optax.sgd(0.0625, momentum=0.5), SCHEDULES["one by one"], 4, atol=2e-6)
+    assert_replayed(MOMENTUM, "one by one", 4, atol=2e-6)
 
 
 @pytest.mark.parametrize("model", [jasgd.read_models.Updates(probability=0.5), jasgd.read_models.Coordinates(window=2)])
 def test_mixtures_of_versions_equal_the_reference(model):
     """A read model mixes rounded versions, and the mixture is rounded."""
     problem = dataclasses.replace(PROBLEM, read_model=model)
-    assert_replayed(optax.sgd(0.125), SCHEDULES["one by one"], 1, problem=problem)
+    assert_replayed(SGD, "a few", 1, problem=problem)
 
 
 def test_a_gradient_that_ends_in_short_arithmetic_is_rounded():
     """XLA computes it in single precision and would leave out the last rounding."""
     problem = dataclasses.replace(PROBLEM, gradient=lambda p, batch: jax.tree.map(lambda x: x * batch.astype(x.dtype), p))
-    assert_replayed(optax.sgd(0.03125), SCHEDULES["one by one"], 1, problem=problem, atol=1e-6)
+    assert_replayed(optax.sgd(0.03125), "a few", 1, problem=problem, atol=1e-6)
+
+
+def test_a_layout_equals_the_reference():
+    """Short snapshots that are cut over devices, here one."""
+    mesh = jax.make_mesh((1,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
+    layout = jasgd.Layout(mesh=mesh, params="devices")
+    asked = PROBLEM, SGD, SCHEDULES["gathered"]
+    found = jasgd.simulate(*asked, key=KEY, lanes=3, layout=layout, snapshot_dtype=jnp.bfloat16)
+    jax.tree.map(np.testing.assert_array_equal, found.params, replayed(SGD, "gathered", PROBLEM))
 
 
 def state_after(program, lanes, chunks=1):
@@ -131,7 +160,7 @@ def state_after(program, lanes, chunks=1):
 
 def traced(dtype, rule=None, problem=PROBLEM, params=None):
     params = problem.init(KEY) if params is None else params
-    return engine.traced(problem, rule or optax.sgd(0.125), params, KEY, snapshot_dtype=dtype)
+    return engine.traced(problem, rule or SGD, params, KEY, snapshot_dtype=dtype)
 
 
 def test_only_the_ring_changes_its_dtype():
@@ -172,50 +201,41 @@ def test_small_updates_are_not_lost():
     np.testing.assert_array_equal(lost.astype(jnp.float32), 1.0)
 
 
-def test_metrics_are_of_rounded_versions_and_the_end_is_not():
-    """They are computed in the dtype of the parameters."""
-    run = jasgd.simulate(PROBLEM, optax.sgd(0.125), SCHEDULES["one by one"], key=KEY, snapshot_dtype=jnp.bfloat16)
-    end = run.params["a"][0]
-    rounded = end.astype(jnp.bfloat16).astype(jnp.float32)
-    assert run.history["grad_norm"].dtype == np.float32
-    assert run.history["grad_norm"][-1] == rounded != end
-    assert run.provenance["snapshot_dtype"] == "bfloat16"
-
-
-def test_links_carry_what_is_rounded():
-    """Half the bytes up and down."""
+def test_what_is_recorded():
+    """Metrics of rounded versions, in the dtype of the parameters; links carry half the bytes; the end is not rounded."""
     full, half = (
-        jasgd.simulate(PROBLEM, optax.sgd(0.125), SCHEDULES["one by one"], key=KEY, snapshot_dtype=dtype).history
+        jasgd.simulate(PROBLEM, SGD, SCHEDULES["one by one"], key=KEY, snapshot_dtype=dtype)
         for dtype in (None, jnp.bfloat16)
     )
+    end = half.params["a"][0]
+    assert half.history["grad_norm"].dtype == np.float32
+    assert half.history["grad_norm"][-1] == end.astype(jnp.bfloat16).astype(jnp.float32) != end
     for name in ("uploaded_bytes", "downloaded_bytes"):
-        assert full[name][-1] == 2 * half[name][-1] > 0
+        assert full.history[name][-1] == 2 * half.history[name][-1] > 0
+    assert [run.provenance["snapshot_dtype"] for run in (full, half)] == ["null", "bfloat16"]
 
 
 def test_a_model_in_bfloat16_with_parameters_in_single_precision():
     """Its own parameters are short; the server is given longer ones."""
     problem, params = problem_of(jnp.bfloat16), PROBLEM.init(KEY)
-    asked = optax.sgd(0.125), SCHEDULES["one by one"]
-    given = jasgd.simulate(problem, *asked, key=KEY, params=params, snapshot_dtype=jnp.bfloat16, lanes=3)
-    expected = jasgd.simulate(PROBLEM, *asked, key=KEY, snapshot_dtype=jnp.bfloat16, lanes=3)
-    jax.tree.map(np.testing.assert_array_equal, given.params, expected.params)
+    given = jasgd.simulate(problem, SGD, SCHEDULES["one by one"], key=KEY, params=params, snapshot_dtype=jnp.bfloat16)
+    jax.tree.map(np.testing.assert_array_equal, given.params, replayed(SGD, "one by one", PROBLEM))
 
 
 def test_memory_is_estimated_with_the_dtype(monkeypatch):
     """The ring, which is most of it, halves; the refusal says so."""
-    problem = jasgd.problems.quadratic(4096)
+    problem, dim = jasgd.problems.quadratic(2**17), 2**17
     schedule = jasgd.protocols.asynchronous(jasgd.fleet.equal(256), 512)
-    compiled, monkeypatched = plan(schedule, 1), lambda: 0.0
-    monkeypatch.setattr("jasgd.memory.free_memory", monkeypatched)
-    for dtype, mib in ((None, 16), (jnp.bfloat16, 8)):
+    compiled, sizes = plan(schedule, 1), []
+    monkeypatch.setattr("jasgd.memory.free_memory", lambda: 0.0)
+    for dtype, mib in ((None, "0.50"), (jnp.bfloat16, "0.25")):
         program = engine.traced(problem, optax.sgd(0.1), problem.init(KEY), KEY, snapshot_dtype=dtype)
-        with pytest.raises(MemoryError, match=rf"snapshots of 0\.0{mib // 8} MiB|{mib / 1024:.2f} GiB.*`snapshot_dtype`"):
+        with pytest.raises(MemoryError, match=rf"256 snapshots of {mib} MiB .* only in snapshots \(`snapshot_dtype`\)"):
             refuse_if_too_large(program, compiled)
-    sizes = []
     for dtype in (None, jnp.bfloat16):
         runs = runs_of(problem, optax.sgd(0.1), schedule, None, grid_of(None), [0], None, KEY, None, None, dtype)
         sizes.append(Group(runs, 1).bytes_per_run())
-    assert sizes[0] - sizes[1] > 0.95 * ring_rows(compiled) * 4096 * 2
+    assert sizes[0] - sizes[1] > 0.95 * ring_rows(compiled) * dim * 2
 
 
 def test_a_sweep_equals_single_runs():
@@ -237,7 +257,7 @@ def test_a_folder_of_another_dtype_is_refused_by_a_sweep(tmp_path):
     """Its runs are others."""
     pytest.importorskip("xarray")
     pytest.importorskip("orbax.checkpoint")
-    asked = PROBLEM, optax.sgd(0.125), SCHEDULES["one by one"]
+    asked = PROBLEM, SGD, SCHEDULES["one by one"]
     jasgd.sweep(*asked, key=KEY, resume=tmp_path, snapshot_dtype="bfloat16")
     with pytest.raises(ValueError, match="holds another sweep: its `snapshot_dtype` is 'bfloat16', not None"):
         jasgd.sweep(*asked, key=KEY, resume=tmp_path)
