@@ -1,5 +1,6 @@
 """What a gradient takes at least, counted and computed; and large models, which compute what the reference computes."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -112,6 +113,23 @@ def test_on_an_accelerator_the_engine_column_is_what_simulate_runs_there(monkeyp
     assert many.loop.linear is not None
     assert relative_difference(many.run(), host.run()) < 1e-5
     assert bounds.launches_per_step(many) / 6 < bounds.launches_per_step(few) / 2
+
+
+def test_on_an_accelerator_both_forms_are_tried(monkeypatch):
+    """For linear rules, and without a width of one's own."""
+    adam = dataclasses.replace(LOGISTIC, rule="adam")
+
+    def tried(case, lanes=None):
+        problem = case.problem()
+        start = {"params": problem.init(KEY), "key": KEY}
+        found = engine.forms(problem, case.optimizer(), case.schedule(), lanes, **start)
+        return [(one.lanes, one.form) for one in found]
+
+    assert tried(LOGISTIC) == [(1, ""), (4, "")]
+    monkeypatch.setattr("experiments.benchmarks.engine.launches_cost", lambda: True)
+    assert tried(LOGISTIC) == [(1, "in a loop"), (4, "at once"), (1, "in a loop"), (4, "in a loop")]
+    assert tried(LOGISTIC, 2) == [(2, "at once")]
+    assert tried(adam) == [(1, "in a loop"), (4, "in a loop")]
 
 
 def test_bytes_and_the_limit_of_a_gradient():

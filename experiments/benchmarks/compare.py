@@ -58,19 +58,12 @@ def compare(case: Case, device: Device, *, repeats: int, lanes: int | None = Non
     params = problem.init(init_key)
     planned = {"params": params, "key": key}
     notes: list[str] = []
-    prepared = {
-        width: engine.prepare(problem, case.optimizer(), schedule, lanes=width, **planned)
-        for width in ([lanes] if lanes else engine.widths(schedule))
-    }
-    ours = fastest(
-        [
-            Competitor(name="engine", run=one.run, deliveries=len(schedule), detail=str(width))
-            for width, one in prepared.items()
-        ]
-    )
-    chosen = prepared[int(ours.detail)]
-    prepared.clear()  # the others' plans lie on the device
-    difference = check(case, problem, schedule, lanes=chosen.lanes, **planned)
+    forms = engine.forms(problem, case.optimizer(), schedule, lanes, **planned)
+    ours = fastest([Competitor(name="engine", run=one.run, deliveries=len(schedule), detail=one.form) for one in forms])
+    chosen = next(one for one in forms if one.run is ours.run)
+    forms.clear()  # the others' plans lie on the device
+    how = {"lanes": chosen.lanes, "at_once": chosen.at_once}
+    difference = check(case, problem, schedule, **how, **planned)
     others = list(_others(case, problem, schedule, notes, lanes=chosen.lanes, **planned))
     rates = paired([ours, *others], repeats=repeats)
     return Result(
@@ -78,17 +71,24 @@ def compare(case: Case, device: Device, *, repeats: int, lanes: int | None = Non
         lanes=chosen.lanes,
         planning_seconds=chosen.planning_seconds,
         difference=difference,
-        details={other.name: other.detail for other in others if other.detail},
+        details={one.name: one.detail for one in (ours, *others) if one.detail},
         rates={name: Spread.of(values) for name, values in rates.items()},
         ratios={other.name: ratio(rates, "engine", other.name) for other in others},
         bounds=Bounds.of(chosen, device),
-        idle=idle_share(problem, case.optimizer(), schedule, lanes=chosen.lanes, repeats=repeats, **planned),
+        idle=idle_share(problem, case.optimizer(), schedule, repeats=repeats, **how, **planned),
         notes=notes,
     )
 
 
 def check(
-    case: Case, problem: jasgd.Problem, schedule: jasgd.Schedule, *, lanes: int, params: optax.Params, key: jax.Array
+    case: Case,
+    problem: jasgd.Problem,
+    schedule: jasgd.Schedule,
+    *,
+    lanes: int,
+    params: optax.Params,
+    key: jax.Array,
+    at_once: bool = True,
 ) -> float:
     """The relative difference between engine and scan after the first deliveries; an error if it is more than rounding.
 
@@ -100,7 +100,8 @@ def check(
     scan = loops.jax_rounds if rounds else loops.jax_scan
     with jax.default_matmul_precision("highest"):
         theirs = scan(problem, case.optimizer(), head, params=params, key=key, job_keys=True)()
-        ours = engine.prepare(problem, case.optimizer(), head, lanes=lanes, params=params, key=key).run()
+        how = {"lanes": lanes, "at_once": at_once}
+        ours = engine.prepare(problem, case.optimizer(), head, params=params, key=key, **how).run()
     difference = relative_difference(ours, theirs)
     if not difference <= tolerance(theirs):
         raise AssertionError(
@@ -149,12 +150,9 @@ def _others(
         events = dataclasses.replace(case, largest_delay=None).schedule()
         candidates = [
             Competitor(
-                name="events",
-                run=engine.prepare(problem, case.optimizer(), events, lanes=width, params=params, key=key).run,
-                deliveries=len(events),
-                detail=f"W={width}",
+                name="events", run=one.run, deliveries=len(events), detail=" ".join([f"W={one.lanes}", one.form]).strip()
             )
-            for width in engine.widths(events)
+            for one in engine.forms(problem, case.optimizer(), events, None, params=params, key=key)
         ]
         yield fastest(candidates)
     if case.largest_delay is not None or case.rule != "sgd":

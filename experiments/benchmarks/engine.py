@@ -25,26 +25,51 @@ class Prepared:
       run: runs it once and returns the last point.
       lanes: W.
       planning_seconds: what it took to make the plan and its arrays.
+      at_once: the form that was asked for, see :func:`traced`.
       program, plan, loop, chunks, key: what is run; chunks lie on the device.
     """
 
     run: Run
     lanes: int
     planning_seconds: float
+    at_once: bool
     program: engine.Traced
     plan: Plan
     loop: engine.Loop
     chunks: list[dict[str, Any]]
     key: jax.Array
 
+    @property
+    def form(self) -> str:
+        """How deliveries are applied, where the device has a choice."""
+        return "" if not launches_cost() else "in a loop" if self.loop.linear is None else "at once"
+
 
 def traced(
-    problem: jasgd.Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array
+    problem: jasgd.Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array, *, at_once: bool = True
 ) -> tuple[engine.Traced, Flat | None]:
-    """What ``jasgd.simulate`` computes on this device: over vectors, and these, where it pays for every operation."""
+    """What ``jasgd.simulate`` computes: over vectors, and these, if ``at_once`` and the device pays for every operation."""
     program = engine.traced(problem, rule, params, key)
-    vectors = flattened(program) if launches_cost() else None
+    vectors = flattened(program) if at_once and launches_cost() else None
     return (program, None) if vectors is None else (vectors.program, vectors)
+
+
+def forms(
+    problem: jasgd.Problem, rule: optax.GradientTransformation, schedule: jasgd.Schedule, lanes: int | None, **start: Any
+) -> list[Prepared]:
+    """All between which ``jasgd.simulate`` chooses by a measurement: widths, and deliveries at once or in a loop.
+
+    Args:
+      problem, rule, schedule: what is simulated.
+      lanes: the only width, and then in the form that ``simulate`` takes first.
+      start: ``params`` and ``key``.
+    """
+    if lanes:
+        return [prepare(problem, rule, schedule, lanes=lanes, **start)]
+    first = [prepare(problem, rule, schedule, lanes=width, **start) for width in widths(schedule)]
+    if first[0].program.linear is None or gradients_per_round(schedule) > 1:
+        return first
+    return first + [prepare(problem, rule, schedule, lanes=one.lanes, at_once=False, **start) for one in first]
 
 
 def prepare(
@@ -55,9 +80,10 @@ def prepare(
     lanes: int,
     params: optax.Params,
     key: jax.Array,
+    at_once: bool = True,
 ) -> Prepared:
     """Plan a schedule for ``lanes`` gradients at a time; compilation happens in the first run."""
-    program, vectors = traced(problem, rule, params, key)
+    program, vectors = traced(problem, rule, params, key, at_once=at_once)
     began = time.perf_counter()
     planned = plan(schedule, lanes)
     loop = engine.loop_of(program, planned)
@@ -75,6 +101,7 @@ def prepare(
         run=run,
         lanes=lanes,
         planning_seconds=planning_seconds,
+        at_once=at_once,
         program=program,
         plan=planned,
         loop=loop,

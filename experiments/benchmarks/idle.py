@@ -26,13 +26,14 @@ def idle_share(
     params: optax.Params,
     key: jax.Array,
     repeats: int,
+    at_once: bool = True,
 ) -> Spread:
     """1 - (time of all chunks, lying on the device and asked for back to back) / (time of the loop that ``simulate`` runs).
 
     Both compute the same chunks and the same records. Chunks are those of ``simulate``, or shorter, so that there are some:
     a long run waits no longer than this. Below zero is noise.
     """
-    program, vectors = traced(problem, rule, params, key)
+    program, vectors = traced(problem, rule, params, key, at_once=at_once)
     metrics, numbers = trace(problem.metrics, params)
     if vectors is not None:
         metrics = vectors.over_params(metrics, numbers)
