@@ -38,10 +38,15 @@ _AHEAD_BYTES = 2**26  # samples and coefficients of a block
 
 def steps_ahead(program: "Traced", plan: "Plan") -> int:
     """Steps whose samples and coefficients are computed together: many, since each operation has its price."""
+    return max(1, _AHEAD_BYTES // bytes_ahead(program, plan))
+
+
+def bytes_ahead(program: "Traced", plan: "Plan") -> int:
+    """Bytes of the samples and coefficients of a step."""
     deliveries, waiting, written = plan.widths
     parts = 2 + len(program.rule_state.like_params)  # parameters, what is remembered, and perhaps a gathered sum
     coefficients = (deliveries * parts) ** 2 + (written + parts) * (parts + plan.lanes + waiting)
-    return _AHEAD_BYTES // (plan.lanes * program.batch_bytes + 8 * coefficients)
+    return plan.lanes * program.batch_bytes + 8 * coefficients
 
 
 def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, Any], batch: Any) -> "State":

@@ -83,8 +83,11 @@ class PerSeed:
     tree: Any
 
 
-def over_runs(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
-    """Call ``function`` for every run, with its part of every argument: :class:`Shared`, :class:`PerSeed` or (R, ...)."""
+def over_runs(function: Callable[..., Any], mesh: Mesh, *arguments: Any, in_turn: bool = False) -> Any:
+    """Call ``function`` for every run, with its part of every argument: :class:`Shared`, :class:`PerSeed` or (R, ...).
+
+    Runs of a device are computed together or, if nothing is per seed, ``in_turn``.
+    """
 
     def spec(argument: Any) -> Any:
         if isinstance(argument, Shared):
@@ -98,6 +101,9 @@ def over_runs(function: Callable[..., Any], mesh: Mesh, *arguments: Any) -> Any:
         runs, seeds = _length([a for a in arguments if not isinstance(a, PerSeed | Shared)]), 1
         if any(isinstance(argument, PerSeed) for argument in arguments):
             seeds = _length([a for a in arguments if isinstance(a, PerSeed)])
+        if in_turn and runs > 1:
+            own = [argument.own if isinstance(argument, Shared) else argument for argument in arguments]
+            return jax.lax.map(lambda mine: one(*map(_with_own, arguments, mine)), own)
         mapped, square = one, (seeds, runs // seeds)
         for axis, per_seed in ((1, None), (0, 0)):  # a mapped axis of length one would only get in the way
             if square[axis] > 1:
@@ -129,6 +135,10 @@ def _axes(argument: Any, per_seed: int | None) -> Any:
     return per_seed if isinstance(argument, PerSeed) else 0
 
 
+def _with_own(argument: Any, own: Any) -> Any:
+    return dataclasses.replace(argument, own=own) if isinstance(argument, Shared) else own
+
+
 def _squared(argument: Any, square: tuple[int, int], index: tuple[Any, ...]) -> Any:
     """An argument with axes of seeds and of runs of a seed in place of the run axis; those of length one are dropped."""
     if isinstance(argument, PerSeed):
@@ -150,6 +160,11 @@ class Start:
     snapshot_dtype: np.dtype[Any] | None = None
 
 
+def _state_of(start: Start, params: optax.Params, rule_state: optax.OptState) -> State:
+    rows, dtype = start.rows, start.snapshot_dtype
+    return engine.state_of(params, rule_state, rows=rows, gathers=start.gathers, sends=start.sends, dtype=dtype)
+
+
 @functools.partial(jax.jit, static_argnames=("start", "mesh"))
 def init(start: Start, mesh: Mesh, numbers: Shared, keys: PerSeed, like: jax.Array) -> State:
     """The states at version 0; ``numbers`` are those of the two programs of ``start``, ``like`` has one entry per run."""
@@ -158,10 +173,20 @@ def init(start: Start, mesh: Mesh, numbers: Shared, keys: PerSeed, like: jax.Arr
         del like
         params = start.params(numbers["params"], key)
         rule_state = start.rule_state(numbers["rule_state"], params)
-        rows, dtype = start.rows, start.snapshot_dtype
-        return engine.state_of(params, rule_state, rows=rows, gathers=start.gathers, sends=start.sends, dtype=dtype)
+        return _state_of(start, params, rule_state)
 
     return over_runs(one, mesh, numbers, keys, like)
+
+
+@functools.partial(jax.jit, static_argnames=("start", "mesh"))
+def alike(start: Start, mesh: Mesh, first: Shared, like: jax.Array) -> State:
+    """States of runs that all begin at one point, as a single run is begun: quickly compiled, good for a measurement."""
+
+    def one(first: tuple[optax.Params, optax.OptState], like: jax.Array) -> State:
+        del like
+        return _state_of(start, *first)
+
+    return over_runs(one, mesh, first, like)
 
 
 @functools.partial(jax.jit, static_argnames=("loop", "mesh"), donate_argnames="state")
@@ -178,5 +203,9 @@ def step(loop: Loop, mesh: Mesh, numbers: Shared, keys: PerSeed, state: State, c
 def evaluate(
     metrics: Program, mesh: Mesh, numbers: Shared, snapshots: optax.Params, slots: Shared
 ) -> tuple[Mapping[str, jax.Array], jax.Array]:
-    """Metrics of the recorded versions (R, records), and whether each is finite."""
-    return over_runs(functools.partial(measured, metrics), mesh, numbers, snapshots, slots)
+    """Metrics of the recorded versions (R, records), and whether each is finite.
+
+    They mostly look at all data, so that one run keeps a CPU busy; its products of many matrices at a time are slow.
+    """
+    in_turn = mesh.devices.flat[0].platform == "cpu"
+    return over_runs(functools.partial(measured, metrics), mesh, numbers, snapshots, slots, in_turn=in_turn)

@@ -5,11 +5,10 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jasgd import batch, chunks, engine
+from jasgd import at_once, batch, chunks, engine
 from jasgd.batch import Shared
 from jasgd.checkpoints import flat, unflat
 from jasgd.plan import Plan, plan
@@ -95,7 +94,7 @@ class Group:
         self.chunks = max(p.chunks for p in plans)
         self.records_per_chunk = max(p.records_per_chunk for p in plans)
         self.rows = max(chunks.ring_rows(p) for p in plans)
-        self.loop = _common_loop([engine.loop_of(self.program, p) for p in plans], plans)
+        self.loop = _common_loop([engine.loop_of(self.program, p, runs=len(self.runs)) for p in plans], plans)
         self.start = batch.Start(
             params=first.prepared.init,
             rule_state=first.prepared.rule_init,
@@ -154,6 +153,9 @@ class Group:
         ring = self.rows * snapshot * (2 if self.program.sends else 1)
         window = max(p.window for p in self._plans.values())
         lanes = self.lanes * ((2 + window) * snapshot + self.program.batch_bytes)
+        if self.loop.linear is not None:
+            (only,) = self._plans.values()  # several schedules have one lane
+            lanes += sum(only.widths[1:]) * point + self.loop.block * at_once.bytes_ahead(self.program, only)
         return ring + lanes + 4 * point + 2 * engine.tree_bytes(self.program.rule_state)
 
 
@@ -230,9 +232,12 @@ class Batch:
     def begin(self) -> None:
         """The state at version 0."""
         numbers = batch.place(self.group.init_numbers(self.runs), self.mesh)
-        like = jax.device_put(np.zeros(len(self.runs), bool), self._shared)
-        self.state = batch.init(self.group.start, self.mesh, numbers, self.init_keys, like)
+        self.state = batch.init(self.group.start, self.mesh, numbers, self.init_keys, self._like())
         self._record(-1)
+
+    def _like(self) -> jax.Array:
+        """One entry per run."""
+        return jax.device_put(np.zeros(len(self.runs), bool), self._shared)
 
     def arrays(self) -> dict[str, Any]:
         """All that :meth:`restore` needs, for a checkpoint."""
@@ -261,10 +266,15 @@ class Batch:
         return bool(self.finite.all(axis=1).any())
 
     def rehearse(self, most: int) -> int:
-        """Compute a few steps of the first chunk, for a measurement; returns how many."""
+        """Compute a few steps of the first chunk, for a measurement and from anywhere; returns how many."""
+        if self.state is None:
+            first = self.group.program.params, self.group.program.rule_state
+            shared = batch.place(Shared.of([first], [False] * len(jax.tree.leaves(first))), self.mesh)
+            self.state = batch.alike(self.group.start, self.mesh, shared, self._like())
         chunk = self.group.chunk(self.runs, 0, self.mesh)
         steps = min(most, int(chunk.same["steps"]))
-        short = dataclasses.replace(chunk, same={**chunk.same, "steps": jnp.int32(steps)})
+        few = jax.device_put(np.int32(steps), chunk.same["steps"].sharding)
+        short = dataclasses.replace(chunk, same={**chunk.same, "steps": few})
         self.state = batch.step(self.group.loop, self.mesh, self.numbers, self.job_keys, self.state, short)
         jax.block_until_ready(self.state)
         return steps

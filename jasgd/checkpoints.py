@@ -26,12 +26,17 @@ def made_folder(name: str, folder: Any) -> Path:
         raise OSError(f"`{name}` must be a folder that can be written, got {folder} ({reason}); choose another.") from None
 
 
+def require_interval(every: Any) -> None:
+    """Seconds between checkpoints."""
+    if not every >= 0:
+        raise ValueError(f"`save_every` must be a number of seconds, not negative, got {every!r}.")
+
+
 class Checkpoints:
     """The checkpoints in a folder, the last two of them; each knows what it is a checkpoint of."""
 
     def __init__(self, folder: str | os.PathLike[str], fingerprint: str, *, every: float) -> None:
-        if not every >= 0:
-            raise ValueError(f"`save_every` must be a number of seconds, not negative, got {every!r}.")
+        require_interval(every)
         try:
             import orbax.checkpoint as orbax
         except ImportError:

@@ -129,12 +129,18 @@ def state_of(
 
 
 def loop_of(
-    program: Traced, plan: Plan, *, sample_bytes: int = 2**19, most_samples: int = 64, layout: Layout | None = None
+    program: Traced,
+    plan: Plan,
+    *,
+    sample_bytes: int = 2**19,
+    most_samples: int = 64,
+    layout: Layout | None = None,
+    runs: int = 1,
 ) -> Loop:
-    """The loop that computes a plan; samples are drawn in blocks that fit into a cache."""
+    """The loop that computes a plan, of so many runs; samples are drawn in blocks that fit into a cache."""
     jobs = max(1, min(most_samples, sample_bytes // max(program.batch_bytes, 1)))
     linear = program.linear if plan.lanes > 1 and not _whole_rounds(program, plan) else None
-    block = jobs // plan.lanes if linear is None else at_once.steps_ahead(program, plan)
+    block = jobs // plan.lanes if linear is None else at_once.steps_ahead(program, plan) // runs
     return Loop(
         sample=program.sample,
         gradient=program.gradient,

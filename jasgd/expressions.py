@@ -25,6 +25,8 @@ class Expressions:
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
         self._made: list[tuple[Callable[..., Any] | None, tuple[int, ...]]] = []  # what it is made of has smaller numbers
+        self._keys: list[Hashable] = []
+        self._held: dict[int, Any] = {}
         self._zeros: set[int] = set()
         self.zero, self.one = self.constant(np.float32(0)), self.constant(np.float32(1))
 
@@ -33,6 +35,13 @@ class Expressions:
         number = self._numbers.setdefault((key, inputs), len(self._made))
         if number == len(self._made):
             self._made.append((function, inputs))
+            self._keys.append(key)
+        return number
+
+    def number(self, value: Any) -> int:
+        """An input that holds a number or an array now: only :meth:`alike` looks at it."""
+        number = self.make(("number", len(self._made)))
+        self._held[number] = np.asarray(value)
         return number
 
     def constant(self, value: Any) -> int:
@@ -83,6 +92,27 @@ class Expressions:
             return jax.lax.select_n(which, *(jnp.asarray(value, dtype) for value in values))
 
         return self.make("select", select, which, *cases)
+
+    def alike(self, a: int, b: int) -> bool:
+        """Whether two expressions are the same, but for numbers that are equal."""
+        seen: set[tuple[int, int]] = set()
+        waiting = [(a, b)]
+        while waiting:
+            pair = waiting.pop()
+            if pair[0] == pair[1] or pair in seen:
+                continue
+            seen.add(pair)
+            one, other = (self._held.get(number) for number in pair)
+            if one is not None and other is not None:
+                if one.dtype != other.dtype or not np.array_equal(one, other):
+                    return False
+            elif self._keys[pair[0]] != self._keys[pair[1]]:
+                return False
+            inputs, others = (self._made[number][1] for number in pair)
+            if len(inputs) != len(others):
+                return False
+            waiting.extend(zip(inputs, others, strict=True))
+        return True
 
     def needed(self, wanted: Iterable[int]) -> set[int]:
         """The expressions that some are made of, these included."""

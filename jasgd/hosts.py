@@ -26,11 +26,11 @@ def use_all_cores(devices: int | None = None) -> None:
         jax.config.update("jax_num_cpu_devices", devices or cores)
 
 
-def mine(batches: Sequence[T]) -> Iterator[T]:
-    """This process's batch of every round; where there is none left, the last one again."""
+def mine(batches: Sequence[T]) -> Iterator[tuple[T, bool]]:
+    """This process's batch of every round, and True; where there is none left, the last one again, and False."""
     count, index = jax.process_count(), jax.process_index()
     for begin in range(0, len(batches), count):
-        yield batches[min(begin + index, len(batches) - 1)]
+        yield batches[min(begin + index, len(batches) - 1)], begin + index < len(batches)
 
 
 def gathered(batch: Batch) -> list[tuple[int, Found]]:
@@ -48,6 +48,15 @@ def gathered(batch: Batch) -> list[tuple[int, Found]]:
         (int(index), ({name: column[i] for name, column in metrics.items()}, found["finite"][i]))
         for i, index in enumerate(found["index"])
     ]
+
+
+def everywhere(value: bool) -> list[bool]:
+    """What each process has."""
+    if jax.process_count() == 1:
+        return [value]
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(np.array(value))).tolist()
 
 
 def from_first(value: T) -> T:

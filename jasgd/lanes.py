@@ -5,7 +5,9 @@ one lane is often best for small models, on a GPU every step costs its launch an
 """
 
 import functools
+import itertools
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,6 +22,7 @@ from jasgd.schedule import Schedule
 from jasgd.summary import critical_path
 
 _WORTH_MEASURING = 5.0  # seconds of estimated simulation, below which compiling several widths costs more than it saves
+_FEW = 100_000  # deliveries that any accelerator computes sooner than it would compile something to be measured
 _measured: dict["_Case", float] = {}
 
 
@@ -41,19 +44,27 @@ def choose_lanes(program: engine.Traced, schedule: Schedule, *, room: int) -> in
       W. Rounds in which all gradients are computed at once get one lane per gradient where that fits; everything else the
       fastest of a few widths, if the simulation is long enough to make the measurement worth it.
     """
-    if program.needs_stale_params or program.read_model is not None:
-        return 1
+    return choose_form([program], schedule, room=room)[1]
+
+
+def choose_form(programs: Sequence[engine.Traced], schedule: Schedule, *, room: int) -> tuple[engine.Traced, int]:
+    """Which of several forms of one program to compute, and the lanes; without a measurement, the first."""
+    first = programs[0]
+    if first.needs_stale_params or first.read_model is not None:
+        return first, 1
     rounds = gradients_per_round(schedule)
     if 1 < rounds <= room:
-        return rounds
+        return first, rounds
     most = min(max(1, len(schedule) // critical_path(schedule)), room)
-    on_cpu = jax.default_backend() == "cpu"
     widths = [w for w in (1, 4, 16, 64, 256, 1024) if w <= most]
-    if on_cpu and len(schedule) * seconds_per_delivery(program) < _WORTH_MEASURING:
-        return 1
-    if not on_cpu and len(schedule) < 10_000:
-        return min(widths[-1], 256)
-    return min(widths, key=lambda w: _measure(program, w))
+    if jax.default_backend() == "cpu":
+        unmeasured, seconds = 1, seconds_per_delivery(first)
+    else:
+        unmeasured = min(widths[-1], 256)
+        seconds = _measure(first, unmeasured) if len(schedule) > _FEW else 0.0
+    if len(schedule) * seconds < _WORTH_MEASURING:
+        return first, unmeasured
+    return min(itertools.product(programs, widths), key=lambda form: _measure(*form))
 
 
 def gradients_per_round(schedule: Schedule) -> int:
@@ -67,12 +78,18 @@ def gradients_per_round(schedule: Schedule) -> int:
 
 def seconds_per_delivery(program: engine.Traced) -> float:
     """A rough estimate for a CPU from the operations of one gradient."""
-    return 3e-6 + _operations(program.gradient) / 4e10
+    return 3e-6 + operations(program.gradient) / 4e10
 
 
 @functools.lru_cache(maxsize=64)
-def _operations(gradient: Program) -> float:
-    """Floating-point operations of one gradient, as XLA counts them before it compiles."""
+def operations(gradient: Program) -> float:
+    """Floating-point operations of one gradient, as XLA counts them before it compiles.
+
+    Example:
+      >>> problem, key = jasgd.problems.quadratic(dim=10), jax.random.key(0)
+      >>> operations(jasgd.engine.traced(problem, optax.sgd(0.1), problem.init(key), key).gradient) > 10
+      True
+    """
     lowered = jax.jit(jex.jaxpr_as_fun(gradient.closed)).lower(*gradient.closed.in_avals)
     return float((lowered.cost_analysis() or {}).get("flops", 0.0))
 

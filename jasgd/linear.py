@@ -10,7 +10,8 @@ versions of a step can be formed at once (:mod:`jasgd.at_once`).
 Whether a rule is linear is not tried out with numbers but read off its program, which is evaluated once on symbols: a value
 is either *known* without looking at any parameter, or a combination of the inputs that belong to one leaf of the parameters.
 Coefficients are expressions, equal ones are one, so that two leaves are treated alike if and only if their coefficients are
-the same expressions. Everything else, a product of two combinations, a norm, a condition on a gradient, is not linear.
+the same expressions of equal numbers. Everything else, a product of two combinations, a norm, a condition on a gradient, is
+not linear.
 """
 
 import dataclasses
@@ -126,7 +127,7 @@ class _Reading:
         for leaves in map(jax.tree.leaves, self.trees):  # a vector has one dtype
             if any(leaves[i].dtype != leaves[group[0]].dtype for group in groups for i in group):
                 raise _NotLinearError
-        known = [self._constant(number) for number in numbers]  # by value: every leaf has its own, also where they are equal
+        known = list(map(self._number, numbers))
         extra = {name: _Known(self.table.make(("extra", name)), True) for name in EXTRA_ARGS}
         rest = [_Known(self.table.make(("rest", i)), array.ndim == 0) for i, array in enumerate(self.rest)]
         state = self.format.join([self._inputs(k) for k in range(len(self.trees))], rest)
@@ -176,9 +177,10 @@ class _Reading:
             if "stale" in by_kind:
                 raise _NotLinearError
             rows.append([by_kind.get(kind, self.table.zero) for kind in kinds])
-        if any(rows[leaf] != rows[group[0]] for leaf in group):
+        first = rows[group[0]]
+        if not all(self.table.alike(*pair) for leaf in group for pair in zip(rows[leaf], first, strict=True)):
             raise _NotLinearError
-        return rows[group[0]]
+        return first
 
     def _fate(self, before: _Known, after: Any, array: jax.Array) -> str:
         """What becomes of an array of the state that is not like the parameters."""
@@ -217,9 +219,15 @@ class _Reading:
             values.update(zip(eqn.outvars, outputs, strict=True))
         return list(map(read, jaxpr.outvars))
 
+    def _number(self, value: jax.Array) -> _Known:
+        """Never taken by its value, which another run of a sweep does not share."""
+        if jnp.issubdtype(value.dtype, jax.dtypes.extended):
+            raise _NotLinearError  # a random key
+        return _Known(self.table.number(value), value.ndim == 0)
+
     def _constant(self, value: Any) -> _Known:
         if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.extended):
-            raise _NotLinearError  # a random key
+            raise _NotLinearError
         return _Known(self.table.constant(value), np.ndim(value) == 0)
 
     def _known(self, jaxpr: jex.Jaxpr, eqn: jex.JaxprEqn, inputs: list[_Known]) -> list[_Known]:

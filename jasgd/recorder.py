@@ -29,13 +29,17 @@ class Recorder:
         self.record(-1, state)
         records, _ = self.pending[0][2]
         if np.isnan(records[0]["loss"][0]):
-            raise ValueError(
-                "the loss of `problem.metrics` is NaN at the starting point: look for NaN in the data, and for logarithms "
-                "and roots of negative numbers."
-            )
+            raise no_loss()
 
     def record(self, chunk: int, state: engine.State) -> bool:
         """Ask for a chunk's records, take those of the one before; False once the run has diverged."""
+        self.ask(chunk, state)
+        if len(self.pending) > 1:
+            self._take()
+        return self.broken is None
+
+    def ask(self, chunk: int, state: engine.State) -> None:
+        """Ask for a chunk's records, and wait for nothing."""
         wanted = np.flatnonzero(self.plan.record_chunks == chunk)
         answer = None
         if len(wanted):
@@ -43,9 +47,6 @@ class Recorder:
             slots[: len(wanted)] = self.plan.record_slots[wanted]
             answer = _evaluate(self.metrics, self.numbers, state.ring, slots)
         self.pending.append((chunk, wanted, (answer, all_finite(state.params))))
-        if len(self.pending) > 1:
-            self._take()
-        return self.broken is None
 
     def finish(self) -> bool:
         """Take what has been asked for; False if the run has diverged."""
@@ -96,6 +97,14 @@ class Recorder:
             f"{', and look for NaN in the first gradients' if low == 0 else ''}."
         )
         return history, True, message
+
+
+def no_loss(where: str = "") -> ValueError:
+    """What is said of a loss that is NaN at the starting point."""
+    return ValueError(
+        f"the loss of `problem.metrics` is NaN at the starting point{where}: look for NaN in the data, and for logarithms "
+        "and roots of negative numbers."
+    )
 
 
 def measured(

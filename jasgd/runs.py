@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from jasgd import engine
 from jasgd.batches import Group, Prepared, Run
+from jasgd.flat import flattened, launches_cost
 from jasgd.grid import Grid, Point, make, names_asked_for
 from jasgd.inputs import check_metrics, check_records, check_simulation, seen_through, starting_point
 from jasgd.jobs import bytes_per_message, messages_per_job
@@ -22,10 +23,12 @@ from jasgd.problems.problem import Problem
 from jasgd.program import trace
 from jasgd.records import record_points
 from jasgd.schedule import Schedule
+from jasgd.summary import critical_path
 from jasgd.traced import require_workers
 from jasgd.traffic import same_traffic
 
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
+_FULL = 4096  # gradients of all runs that an accelerator computes together, if the rule lets it apply them at once
 
 
 def runs_of(
@@ -151,7 +154,22 @@ def _with_rule(base: Prepared, problem: Problem, rule: optax.GradientTransformat
     init_numbers = {**base.init_numbers, "rule_state": numbers}
     sizes = bytes_per_message(problem, program.snapshots, program.rule_state), engine.tree_bytes(program.snapshots)
     links = {"messages": messages_per_job(problem), "message_bytes": sizes[0], "model_bytes": sizes[1]}
-    return dataclasses.replace(base, program=program, rule_init=rule_init, init_numbers=init_numbers, links=links)
+    prepared = dataclasses.replace(base, program=program, rule_init=rule_init, init_numbers=init_numbers, links=links)
+    return _over_vectors(prepared) if launches_cost() else prepared
+
+
+def _over_vectors(prepared: Prepared) -> Prepared:
+    """The same over one vector per dtype, if the rule has a linear form."""
+    vectors, start = flattened(prepared.program), prepared.init_numbers
+    if vectors is None:
+        return prepared
+    return dataclasses.replace(
+        prepared,
+        program=vectors.program,
+        init=vectors.start(prepared.init, start["params"]),
+        rule_init=vectors.rule_start(prepared.rule_init, start["rule_state"]),
+        metrics=vectors.over_params(prepared.metrics, prepared.metric_numbers),
+    )
 
 
 def groups_of(runs: Sequence[Run], devices: Sequence[jax.Device]) -> list[Group]:
@@ -165,12 +183,21 @@ def groups_of(runs: Sequence[Run], devices: Sequence[jax.Device]) -> list[Group]
         if len(of_schedule) > 1 and min(map(len, of_schedule.values())) < enough:
             groups.append(Group([run for mine in of_schedule.values() for run in mine], 1))
         else:
-            groups += [Group(mine, _lanes(mine[0])) for mine in of_schedule.values()]
+            groups += [Group(mine, _lanes(mine[0], len(mine) // len(devices))) for mine in of_schedule.values()]
     return groups
 
 
-def _lanes(run: Run) -> int:
-    """Gradients of one run that are computed together: those of a round; else the runs themselves fill the device."""
-    rounds = gradients_per_round(run.schedule)
-    program = run.prepared.program
-    return rounds if rounds > 1 and not program.needs_stale_params and program.read_model is None else 1
+def _lanes(run: Run, runs: int) -> int:
+    """Gradients of one run that are computed together: those of a round; else the runs of a device themselves fill it.
+
+    Where they do not, and deliveries can be applied at once, a power of two that does.
+    """
+    program, schedule = run.prepared.program, run.schedule
+    if program.needs_stale_params or program.read_model is not None:
+        return 1
+    if (rounds := gradients_per_round(schedule)) > 1:
+        return rounds
+    if program.linear is None:
+        return 1
+    most = min(len(schedule) // critical_path(schedule), _FULL // max(1, runs))
+    return 1 << max(0, most.bit_length() - 1)

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 from jax.typing import DTypeLike
 
-from jasgd import chunks, engine, summary, traffic
+from jasgd import engine, summary, traffic
 from jasgd._checks import require_type
+from jasgd.ahead import computed
 from jasgd.checkpoints import Checkpoints, flat, unflat
 from jasgd.fingerprint import fingerprint
 from jasgd.flat import flattened, launches_cost
@@ -21,7 +22,7 @@ from jasgd.inputs import check_metrics, check_records, check_simulation, seen_th
 from jasgd.interrupts import held_back
 from jasgd.jobs import bytes_per_message, messages_per_job
 from jasgd.keys import split_key
-from jasgd.lanes import choose_lanes
+from jasgd.lanes import choose_form
 from jasgd.layout import Layout
 from jasgd.memory import refuse_if_too_large, room_for_lanes
 from jasgd.oracles.oracle import Oracle
@@ -150,9 +151,6 @@ def simulate(
         raise ValueError(f"this rule asks for `stale_params`, which needs `lanes=1`, got {lanes}.")
     snapshots, dtype = program.snapshots, program.snapshot_dtype
     metrics, metric_numbers = trace(at_snapshots(problem.metrics, params, dtype), snapshots)
-    vectors = flattened(program) if layout is None and launches_cost() else None
-    if vectors is not None:
-        program, metrics = vectors.program, vectors.over_params(metrics, metric_numbers)
     versions, record_times = record_points(schedule, every, times)
     distinct = np.unique(versions)
     checkpoints, saved = None, None
@@ -164,12 +162,19 @@ def simulate(
         identity = fingerprint(*described, *numbers, start, schedule, jobs_key, distinct)
         checkpoints = Checkpoints(resume, identity, every=save_every)
         saved = checkpoints.newest()
+    at_once = saved[0].get("at_once", False) if saved is not None else layout is None and launches_cost()
+    vectors = flattened(program) if at_once else None
     if saved is not None:
         if lanes not in (None, saved[0]["lanes"]):
             raise ValueError(f"the checkpoint in {resume} was made with lanes={saved[0]['lanes']}, got lanes={lanes}.")
         lanes, chunk_steps = saved[0]["lanes"], saved[0]["chunk_steps"]
-    else:
-        lanes = lanes or choose_lanes(program, schedule, room=room_for_lanes(program))
+    elif lanes is None:
+        forms = [program] if vectors is None else [vectors.program, program]
+        chosen, lanes = choose_form(forms, schedule, room=room_for_lanes(program))
+        vectors = None if chosen is program else vectors
+    if vectors is not None:
+        program, metrics = vectors.program, vectors.over_params(metrics, metric_numbers)
+    if saved is None:
         chunk_steps = steps_per_chunk(program, schedule, lanes, distinct)
     window = window_of(program.read_model, int(schedule.delay.max()))
     compiled = plan(schedule, lanes, chunk_steps=chunk_steps, record_versions=distinct, window=window)
@@ -188,14 +193,14 @@ def simulate(
         progress_bar(len(schedule), progress) as bar,
         checkpoints or nullcontext(),
     ):
-        for chunk in range(begin, compiled.chunks):
-            state = engine.step(loop, program.numbers, jobs_key, state, chunks.chunk_arrays(loop, compiled, chunk))
+        chunks = computed(loop, compiled, program.numbers, jobs_key, state, begin=begin)
+        for chunk, state in chunks:
             if not recorder.record(chunk, state):
                 break
             bar.update(int(compiled.first[min((chunk + 1) * compiled.chunk_steps, compiled.steps)]) - bar.n)
             if checkpoints is not None and (held.waiting or checkpoints.due()) and recorder.finish():
-                settings = {"lanes": lanes, "chunk_steps": chunk_steps, "next_chunk": chunk + 1}
-                checkpoints.save(settings, {**flat("state", state), **recorder.arrays()})
+                how = {"at_once": vectors is not None, "lanes": lanes, "chunk_steps": chunk_steps}
+                checkpoints.save({**how, "next_chunk": chunk + 1}, {**flat("state", state), **recorder.arrays()})
             if held.waiting:
                 raise KeyboardInterrupt
         else:

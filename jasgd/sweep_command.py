@@ -3,13 +3,12 @@
 import contextlib
 import dataclasses
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,12 @@ import jax
 import numpy as np
 
 from jasgd.hosts import from_first, use_all_cores
-from jasgd.interrupts import Terminated
+from jasgd.interrupts import Terminated, ask_to_save, hear
 from jasgd.output import listed, show, to_go_on
 from jasgd.peers import Peers
 from jasgd.progress import progress_bar
-from jasgd.results import band, best, final, save_datasets
+from jasgd.results import band, best, final, labels, save_datasets
+from jasgd.sweep_changes import change
 from jasgd.sweep_config import read_config, with_line
 from jasgd.sweeps import plan_sweep
 
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import xarray
 
 _NOTICED = 5.0  # seconds within which it is known which process is gone, once an operation with it has failed
-_ENDING = threading.Lock()
+_SAVING = 8.0  # seconds that the main thread has for a last checkpoint; process 0 waits longer for the others to leave
+_ENDING, _SAVED = threading.Lock(), threading.Event()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def sweep_command(command: SweepCommand) -> int:
     kept = to_go_on(f"what is finished is kept in {_folder(command)}")
     peers = Peers(lambda why: _end(f"{why}, so this one ends too; {kept}", 1, peers, why))
     try:
-        _connect(command, peers)
+        _connect(command, peers, lambda number: os._exit(_end(f"interrupted; {kept}", 128 + number, peers)))
         _run(command)
     except KeyboardInterrupt as stop:
         return _end(f"interrupted; {kept}", 143 if isinstance(stop, Terminated) else 130, peers)
@@ -131,15 +132,15 @@ def _check(command: SweepCommand) -> None:
         raise ValueError(f"`--save-every` must not be negative, got {command.save_every}.")
 
 
-def _connect(command: SweepCommand, peers: Peers) -> None:
+def _connect(command: SweepCommand, peers: Peers, stopped: Callable[[int], object]) -> None:
     """Settings that JAX takes only before it starts; all processes find each other."""
     use_all_cores(command.devices)
     if not command.distributed and command.coordinator is None:
         return
-    # Without these a process whose peer dies aborts with a page of C++, and one that gets SIGTERM does not end.
+    # Without these a process whose peer dies aborts with a page of C++, and one that gets SIGTERM does not hear of it.
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a process that waits for others runs no Python
+    hear(stopped)
     # Gloo prints to stdout; only the table belongs there.
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -164,6 +165,8 @@ def _connect(command: SweepCommand, peers: Peers) -> None:
 def _run(command: SweepCommand) -> None:
     configuration, text = read_config(command.config), command.config.read_text()
     folder, first = _folder(command), jax.process_index() == 0
+    if first and command.config.suffix == ".toml":
+        _require_growth(folder / "results.nc", command.config, text)
     devices = jax.local_devices()[: command.devices]
     if command.devices is not None and len(devices) < command.devices:
         raise ValueError(f"this process has {len(devices)} devices, not {command.devices}.")
@@ -186,6 +189,18 @@ def _run(command: SweepCommand) -> None:
         summary = _summary(found)
         show(f"{_table(summary)}\n\n{files}", {"sweeps": summary, "files": {"result": path}}, as_json=command.json)
     from_first(None)  # nobody ends before the result is written
+
+
+def _require_growth(path: Path, config: Path, text: str) -> None:
+    """Results of a configuration are replaced by those of one that has them all."""
+    if not path.exists():
+        return
+    with contextlib.suppress(OSError), labels().open_dataset(path, engine="h5netcdf") as file:
+        if (found := change(file.attrs.get("configuration", text), text)) is not None:
+            raise ValueError(
+                f"{path} holds the results of an earlier {config.name}, in which {found}; give another `--out`, or remove "
+                "that file."
+            )
 
 
 @contextlib.contextmanager
@@ -239,10 +254,14 @@ def _short(value: Any) -> str:
 
 
 def _end(sentence: str, code: int, peers: Peers, why: str | None = None) -> int:
-    """Say why, and end; what another thread says at the same time is not needed any more."""
+    """Say why, and end, once the main thread has saved what it computes; what it says then is not needed any more."""
     several = jax.distributed.is_initialized()
     if several and not _ENDING.acquire(blocking=False):
+        if threading.current_thread() is threading.main_thread():
+            _SAVED.set()
         threading.Event().wait()
+    if not ask_to_save():
+        _SAVED.set()
     who = f" (process {jax.process_index()})" if several else ""
     print(f"\njasgd{who}: {sentence}", file=sys.stderr, flush=True)
     return _leave(code, peers, why or "process 0 has ended")
@@ -252,5 +271,7 @@ def _leave(code: int, peers: Peers, why: str | None) -> int:
     """End, process 0 last: JAX aborts the others if it is gone before them."""
     if jax.distributed.is_initialized():
         peers.end(why)
+        if why is not None:
+            _SAVED.wait(_SAVING)
         os._exit(code)
     return code

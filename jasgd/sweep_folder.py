@@ -4,7 +4,7 @@
 
     sweep.json    what the sweep is, for people, and the widths that were chosen
     done/         what finished runs have found, a file per interval
-    running/      checkpoints of the batch under way
+    running/      batches that are under way, the last two files of each
     lock          held by the process that computes
 """
 
@@ -34,7 +34,7 @@ class SweepFolder:
         self.running = self.folder / "running"
         self._manifest = self.folder / "sweep.json"
         self._waiting: dict[str, Found] = {}
-        for partial in self._done.glob("*.partial"):
+        for partial in [*self._done.glob("*.partial"), *self.running.glob("*.partial")]:
             partial.unlink()
         self.state = self._read_manifest(description)
 

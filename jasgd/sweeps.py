@@ -4,6 +4,7 @@ Runs that differ in numbers alone share a program (:mod:`jasgd.program`) and are
 (:mod:`jasgd.batch`). Whatever changes the structure of the program becomes a group of its own.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -19,16 +20,18 @@ from jax.typing import DTypeLike
 
 from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
+from jasgd.checkpoints import require_interval
 from jasgd.grid import Grid, Point, Value, grid_of, require_used, seeds_of
-from jasgd.interrupts import Held, held_back
+from jasgd.interrupts import Held, asked, held_back
 from jasgd.labelled import Found, sweep_dataset
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem
 from jasgd.progress import progress_bar
+from jasgd.recorder import no_loss
 from jasgd.results import labels, provenance
 from jasgd.runs import groups_of, require_alike, runs_of
 from jasgd.schedule import Schedule
-from jasgd.store import Store
+from jasgd.store import Kept, Store, kept_by_all
 from jasgd.summary import described
 from jasgd.widths import choose_width
 
@@ -76,7 +79,8 @@ def sweep(
         measurement.
       resume: a folder in which finished runs and checkpoints of those under way are kept. What it has of this sweep already
         is not computed again, so a sweep that was killed goes on, and a larger grid reuses the smaller one. Ctrl-C and
-        SIGTERM save what there is at the end of the chunk.
+        SIGTERM save what there is at the end of the chunk. Of several processes, each keeps its own batch if it sees the
+        folder of the first one.
       save_every: seconds of real time between checkpoints.
       oracle: what workers compute, or a function that makes it; by default one stochastic gradient.
       snapshot_dtype: of what workers read and send, if narrower than the parameters, as in :func:`jasgd.simulate`.
@@ -144,15 +148,17 @@ class PlannedSweep:
 
     def compute(self, bar: Any) -> "xarray.Dataset":
         """What :func:`sweep` returns."""
-        began, store = time.perf_counter(), None
-        if self.resume is not None and jax.process_index() == 0:
-            store = Store(self.resume, self.runs, self.description, self.key, every=self.save_every)
-        with held_back(store is not None and jax.process_count() == 1) as held:
-            try:
-                found, said = _compute(self.runs, self.key, self.devices, self.runs_at_once, store, bar, held)
-            finally:
-                if store is not None:
-                    store.close()
+        began = time.perf_counter()
+        with contextlib.ExitStack() as opened:
+            held = opened.enter_context(held_back(self.resume is not None and jax.process_count() == 1))
+            store, kept = None, None
+            if self.resume is not None and jax.process_index() == 0:
+                store = opened.enter_context(
+                    contextlib.closing(Store(self.resume, self.runs, self.description, self.key, every=self.save_every))
+                )
+            if self.resume is not None and (kept := kept_by_all(store, self.resume, self.save_every)) is not None:
+                opened.enter_context(contextlib.closing(kept))
+            found, said = _compute(self, store, kept, bar, held)
         schedules = {id(run.schedule): run.schedule for run in self.runs}
         attributes = provenance(
             **self.description,
@@ -189,6 +195,7 @@ def plan_sweep(
     labels()  # needed at the end; better missed at the beginning
     points, seed_list = grid_of(grid), seeds_of(seeds)
     require_used(points, {"problem": problem, "rule": rule, "schedule": schedule, "oracle": oracle})
+    require_interval(save_every)
     devices = list(jax.local_devices() if devices is None else devices)
     if not devices:
         raise ValueError("`devices` must hold at least one device, got an empty list.")
@@ -227,15 +234,10 @@ def _description(
 
 
 def _compute(
-    runs: Sequence[Run],
-    key: jax.Array,
-    devices: Sequence[jax.Device],
-    runs_at_once: int | None,
-    store: Store | None,
-    bar: Any,
-    held: Held,
+    planned: PlannedSweep, store: Store | None, kept: Kept | None, bar: Any, held: Held
 ) -> tuple[dict[int, Found], list[str]]:
     """What every run has found, by its index, and how; with several processes each computes some of the batches."""
+    runs, key, devices = planned.runs, planned.key, planned.devices
     said = []
     found: dict[int, Found] = hosts.from_first({} if store is None else store.done())
     bar.update(sum(len(runs[index].schedule) for index in found))
@@ -243,9 +245,9 @@ def _compute(
         if all(run.index in found for run in group.runs):
             continue
         here = devices[: len(group.runs)]
-        width = hosts.from_first(_width(group, key, here, runs_at_once, store))
-        saved = store.running(group, width, len(here), found) if store is not None else None
-        first = [] if saved is None else [saved.strips]
+        width = hosts.from_first(_width(group, key, here, planned.runs_at_once, store))
+        begun = hosts.from_first([] if store is None else store.begun(group, width, len(here), found))
+        first = [[[runs[index] for index in strip] for strip in strips] for strips in begun]
         taken = found.keys() | {run.index for strips in first for strip in strips for run in strip}
         batches = [*first, *batches_of(group, width, len(here), taken)]
         said.append(
@@ -253,22 +255,29 @@ def _compute(
             f"{width.runs} runs ({width.runs * group.bytes_per_run() / 2**30:.3g} GiB) at a time on each"
         )
         _LOG.info("%s", said[-1])
-        for strips in hosts.mine(batches):
+        for strips, own in hosts.mine(batches):
             batch = Batch(group, strips, key, here)
-            if saved is not None and strips is saved.strips:
-                batch.restore(saved.next_chunk, saved.arrays)
+            if kept is not None and (saved := kept.newest(batch, width)) is not None:
+                batch.restore(*saved)
+                _LOG.info("a batch of %d runs goes on at chunk %d of %d", len(batch.runs), batch.next_chunk, group.chunks)
             else:
                 batch.begin()
+                _require_losses(batch, planned.points)
             new = sum({run.index: len(run.schedule) for run in batch.runs if run.index not in found}.values())
             shown = 0
-            while batch.advance():
-                bar.update(new * batch.next_chunk // group.chunks - shown)
-                shown = new * batch.next_chunk // group.chunks
-                if store is not None and (held.waiting or store.due()):
-                    store.save(batch, width)
-                if held.waiting:
-                    raise KeyboardInterrupt
+            with asked(held):
+                while batch.advance():
+                    bar.update(new * batch.next_chunk // group.chunks - shown)
+                    shown = new * batch.next_chunk // group.chunks
+                    if store is not None and (held.waiting or store.due()):
+                        store.flush()
+                    if kept is not None and own and (held.waiting or kept.due()):
+                        kept.save(batch, width)
+                    if held.waiting:
+                        raise KeyboardInterrupt
             bar.update(new - shown)
+            if kept is not None:
+                kept.wait()  # afterwards the batch may be done, and its files of no use
             for index, result in hosts.gathered(batch):
                 if index not in found:
                     found[index] = result
@@ -277,6 +286,15 @@ def _compute(
             if held.waiting:
                 raise KeyboardInterrupt
     return found, said
+
+
+def _require_losses(batch: Batch, points: Grid) -> None:
+    """Where it begins, with finite parameters, every run has a loss."""
+    values = batch.values()
+    for run, finite, loss in zip(batch.runs, values.finite[:, 0], values.metrics["loss"][:, 0], strict=True):
+        if finite and np.isnan(loss):
+            point = {**points.points[run.point], "seed": run.seed}
+            raise no_loss(f" of {', '.join(f'{name}={value}' for name, value in point.items())}")
 
 
 def _width(

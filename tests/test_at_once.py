@@ -159,6 +159,26 @@ def test_a_resumed_simulation_continues_bit_for_bit(accelerated, tmp_path, monke
     jax.tree.map(np.testing.assert_array_equal, (whole.params, dict(whole.history)), (resumed.params, dict(resumed.history)))
 
 
+def test_what_was_begun_at_once_goes_on_at_once(accelerated, tmp_path, monkeypatch):
+    """A checkpoint says how it is computed, also to a device that would have chosen otherwise."""
+    pytest.importorskip("orbax.checkpoint")
+    accelerated()
+    asked = problem_of(3), optax.sgd(0.05, momentum=0.5), SCHEDULES["waiting gradients"]
+    arguments = {"key": KEY, "every": 2, "lanes": 4}
+    whole = jasgd.simulate(*asked, **arguments)
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jasgd.simulation.Checkpoints.remove", dies)
+        with pytest.raises(KeyboardInterrupt):
+            jasgd.simulate(*asked, **arguments, resume=tmp_path, save_every=0.0)
+    accelerated(False)
+    resumed = jasgd.simulate(*asked, **arguments, resume=tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
+
+
 def test_what_idle_lanes_compute_reaches_nobody():
     """They compute a job of worker 0, which here gives NaN and never arrives."""
     problem = dataclasses.replace(problem_of(), sample=lambda key, worker: jnp.where(worker == 0, jnp.nan, worker / 10))

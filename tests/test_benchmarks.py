@@ -15,8 +15,7 @@ import quick
 from jax.flatten_util import ravel_pytree
 
 from experiments.benchmarks import engine, loops, measure
-from experiments.benchmarks.__main__ import Options
-from experiments.benchmarks.cases import CASES, Case, Digits, Images, Quadratic
+from experiments.benchmarks.cases import CASES, MODELS, Case, Digits, Images, Quadratic, chosen
 from experiments.benchmarks.compare import check
 from experiments.benchmarks.numpy_heap import numpy_heap
 from experiments.benchmarks.numpy_heap import oracle_of as numpy_oracle
@@ -185,11 +184,20 @@ def test_widths_can_be_filled():
     assert engine.widths(DELAYS.schedule()) == [6]
 
 
+def test_cases_are_chosen_by_name_or_by_device():
+    """The large models run on an accelerator, or if they are named."""
+    assert chosen((), accelerated=False) == list(CASES)
+    assert chosen((), accelerated=True) == [*CASES, *MODELS]
+    assert [case.name for case in chosen(("resnet20", "cnn"), accelerated=False)] == ["cnn", "resnet20"]
+
+
 def test_unknown_case_is_refused():
-    """The message names the cases."""
-    assert len({case.name for case in CASES}) == len(CASES)
-    with pytest.raises(ValueError, match=r"must name cases out of mlp-equal, .*; got nonsense"):
-        Options(only=("nonsense",))
+    """The message names the nearest case, or all."""
+    assert len({case.name for case in (*CASES, *MODELS)}) == len(CASES) + len(MODELS)
+    with pytest.raises(ValueError, match=r"there is no case 'resnet'; did you mean 'resnet20'?"):
+        chosen(("resnet",), accelerated=False)
+    with pytest.raises(ValueError, match=r"there is no case 'xyz'; there are mlp-equal, .*, transformer."):
+        chosen(("xyz",), accelerated=False)
 
 
 @pytest.mark.slow
@@ -204,6 +212,9 @@ def test_quick_report_of_one_case(tmp_path):
     assert {"device", "jax", "created", "torch"} <= set(written["about"])
     (case,) = written["cases"]
     assert {"engine", "limit", "as wide", "scan", "numpy"} <= set(case["rates"])
+    assert written["device"].keys() == {"bytes_per_second", "operations_per_second", "launch_seconds"}
+    assert case["bounds"]["seconds"].keys() == {"launches", "bytes", "arithmetic"}
+    assert case["bounds"]["launches"] * written["device"]["launch_seconds"] == case["bounds"]["seconds"]["launches"]
     assert case["ratios"]["scan"]["low"] <= case["ratios"]["scan"]["median"] <= case["ratios"]["scan"]["high"]
 
 

@@ -102,7 +102,7 @@ def test_the_linear_form_is_the_rule(name):
 
     @jax.jit
     def both(gradient, states, params, told):
-        (vectors, gradient_vectors), (state, flat_state) = [flat.vectors(t) for t in (params, gradient)], states
+        (vectors, gradient_vectors), (state, flat_state) = [flat.leaves.vectors(t) for t in (params, gradient)], states
         updates, state = rule.update(gradient, state, params, **told)
         flat_updates, flat_state = flat.program.rule(
             flat.program.numbers.rule, gradient_vectors, flat_state, vectors, told, vectors

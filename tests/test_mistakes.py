@@ -145,6 +145,16 @@ MISTAKES = {
         ValueError,
         "NaN at the starting point: look for NaN in the data",
     ),
+    "loss of one point of a sweep is NaN at the start": (
+        lambda _: sweep(
+            lambda scale: own(metrics=lambda p: {"loss": jnp.log(scale * jnp.sum(p["x"])), "grad_norm": 0.0}),
+            SGD,
+            grid={"scale": [1.0, -1.0]},
+            seeds=[3],
+        ),
+        ValueError,
+        "NaN at the starting point of scale=-1.0, seed=3: look for NaN in the data",
+    ),
     # Starting points.
     "parameters of another size": (lambda _: run(params=jnp.ones(9)), TypeError, "fails for float32[9]"),
     "parameters of another structure": (lambda _: run(own(), params={"y": jnp.ones(3)}), TypeError, "{y: float32[3]}"),

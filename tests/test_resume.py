@@ -35,17 +35,17 @@ def sweep(**options):
 
 # Runs in a process of its own, which ends with SIGKILL in the middle of something.
 KILLED = """
-import os, signal, sys
+import os, pathlib, signal, sys
 import test_resume
-from jasgd import batch, checkpoints, engine
+from jasgd import batch, checkpoints, engine, under_way
 
 what, where, count = sys.argv[1], sys.argv[2], [int(sys.argv[3])]
 
 def killing(function):
     def killed(*args, **kwargs):
-        count[0] -= 1
+        count[0] -= what in ("computing", "renaming") or what.endswith(pathlib.Path(args[0].name).parent.name)
         if count[0] == 0:
-            if what == "writing":
+            if what.startswith("writing"):
                 args[0].flush()  # the content is there, its name is not
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
@@ -53,19 +53,20 @@ def killing(function):
 
 if what == "computing":
     batch.step, engine.step = killing(batch.step), killing(engine.step)
-elif what == "writing":
+elif what.startswith("writing"):
     import numpy
     numpy.savez = killing(numpy.savez)
 elif what == "renaming":
     os.replace = killing(os.replace)
-else:  # while orbax writes in the background
-    save = checkpoints.Checkpoints.save
+else:  # while it is written in the background
+    kind = under_way.UnderWay if where == "sweep" else checkpoints.Checkpoints
+    save = kind.save
     def saved(self, *args):
         save(self, *args)
         count[0] -= 1
         if count[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-    checkpoints.Checkpoints.save = saved
+    kind.save = saved
 (test_resume.sweep if where == "sweep" else test_resume.simulate)(resume=sys.argv[4])
 """
 
@@ -130,9 +131,12 @@ def test_a_killed_simulation_goes_on_bit_for_bit(what, whole_run, tmp_path, monk
     assert [path for path in tmp_path.iterdir() if path.name.isdigit()] == [], "checkpoints of a finished run are of no use"
 
 
-@pytest.mark.parametrize(("what", "count"), [("computing", 13), ("checkpointing", 12), ("writing", 2), ("renaming", 3)])
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [("computing", 13), ("checkpointing", 12), ("writing running", 12), ("writing done", 2), ("renaming", 12)],
+)
 def test_a_killed_sweep_goes_on_bit_for_bit(what, count, whole_sweep, tmp_path, monkeypatch):
-    """In the middle of computing, of a checkpoint, of writing finished runs, and of giving the file its name."""
+    """In the middle of computing, of writing a checkpoint or finished runs, and of giving a file its name."""
     killed(what, "sweep", count, tmp_path)
     calls = counted(monkeypatch, batch)
     same_sweep(sweep(resume=tmp_path), whole_sweep)
@@ -141,6 +145,7 @@ def test_a_killed_sweep_goes_on_bit_for_bit(what, count, whole_sweep, tmp_path, 
     calls.clear()
     same_sweep(sweep(resume=tmp_path), whole_sweep)
     assert not calls, "a run was computed twice"
+    assert list((tmp_path / "running").iterdir()) == [], "checkpoints of finished runs are of no use"
 
 
 def test_a_larger_grid_reuses_the_smaller(tmp_path, monkeypatch):
@@ -301,10 +306,10 @@ def test_two_processes_on_one_folder(tmp_path):
 # Orbax writes in threads of its own, which may still be complaining when the test is over.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_ends_with_a_sentence_and_the_sweep_goes_on_elsewhere(whole_sweep, tmp_path):
-    """On a file system of 64 kB."""
+    """On a file system of 24 kB."""
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", os.fspath(small)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", os.fspath(small)], capture_output=True)
     if mounted.returncode:
         pytest.skip("a small file system cannot be mounted here")
     try:

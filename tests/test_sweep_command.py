@@ -15,6 +15,7 @@ import xarray
 import jasgd
 from experiments import sweep_example
 from jasgd.grid import grid_of, names_asked_for, require_used
+from jasgd.sweep_changes import change
 from jasgd.sweep_command import SweepCommand, sweep_command
 from jasgd.sweep_config import read_config
 from jasgd.sweeps import PlannedSweep
@@ -220,6 +221,27 @@ def test_a_larger_grid_computes_only_what_is_new(tmp_path):
     same(larger.sel(learning_rate=[0.05, 0.1]), old, rtol=0, atol=0)
     run(config, out)
     assert finished(out / "asynchronous") == after
+
+
+@pytest.mark.parametrize(
+    ("right", "other", "found"),
+    [
+        ("dim = 6, noise = 0.1}", "dim = 7, noise = 0.1}", "`problem` is {'name': 'quadratic', 'dim': 6"),
+        ("learning_rate = [0.05, 0.1]}", "learning_rate = [0.05]}", "`grid` is {'learning_rate': [0.05, 0.1]}, not"),
+        ("seeds = 2", "seeds = 1", "`seeds` is 2, not 1"),
+        ('label = "asynchronous"', 'label = "another"', "there is a sweep 'asynchronous'"),
+    ],
+)
+def test_results_of_another_configuration_are_not_replaced(tmp_path, right, other, found):
+    """Only those of one that has grown; nothing is computed before that is said."""
+    text = TOML[: TOML.index('[[sweep]]\nlabel = "everywhere"')]
+    xarray.Dataset(attrs={"configuration": text}).to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
+    assert right in text
+    with pytest.raises(ValueError, match=r"results\.nc holds the results of an earlier study\.toml, in which") as error:
+        run(written(tmp_path / "study.toml", text.replace(right, other, 1)), tmp_path)
+    assert found in str(error.value)
+    assert not (tmp_path / "asynchronous").exists()
+    assert change(text, TOML.replace("seeds = 2", "seeds = [0, 1, 5]").replace("[0.05, 0.1]", "[0.1, 0.2, 0.05]")) is None
 
 
 WRONG = [

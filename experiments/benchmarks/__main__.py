@@ -8,7 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.benchmarks.cases import CASES
+import jax
+
+from experiments.benchmarks.cases import chosen
+from experiments.benchmarks.device import Device, Kind, use
 from jasgd.output import show
 from jasgd.sweep_folder import write_whole
 
@@ -22,10 +25,13 @@ class Options:
     Examples:
       jasgd bench --only tridiagonal-exact --quick --repeats 2
       jasgd bench --out cases.json
+      jasgd bench --device cpu --only cnn --quick
     """
 
     only: tuple[str, ...] = ()
-    """Names of cases; by default all."""
+    """Names of cases; by default all of the table, and on an accelerator also resnet20 and transformer."""
+    device: Kind | None = None
+    """Measure there or not at all; by default on whatever JAX finds."""
     quick: bool = False
     """Few deliveries: shows that everything works, not how fast."""
     repeats: int = 7
@@ -39,30 +45,29 @@ class Options:
     json: bool = False
     """Print one JSON document instead of a table."""
 
-    def __post_init__(self) -> None:
-        names = [case.name for case in CASES]
-        unknown = [name for name in self.only if name not in names]
-        if unknown:
-            raise ValueError(f"`only` must name cases out of {', '.join(names)}; got {', '.join(unknown)}.")
-        if self.repeats < 1:
-            raise ValueError(f"`repeats` must be at least 1, got {self.repeats}.")
-
 
 def main(options: Options) -> None:
-    """Measure, print the table, write the file."""
+    """Measure, print the tables, write the file."""
+    if options.repeats < 1:
+        raise ValueError(f"`repeats` must be at least 1, got {options.repeats}.")
+    if options.device is not None:
+        use(options.device)
+    cases = chosen(options.only, accelerated=jax.default_backend() != "cpu")
+
     from experiments.benchmarks.compare import compare
     from experiments.benchmarks.large import large
     from experiments.benchmarks.report import about, document, table
 
+    device = Device.measured(quick=options.quick)
     results = []
-    for case in CASES:
-        if not options.only or case.name in options.only:
-            print(f"{case.name} ...", file=sys.stderr, flush=True)
-            results.append(compare(case.quick() if options.quick else case, repeats=options.repeats, lanes=options.lanes))
-    settings = about(repeats=options.repeats, quick=options.quick)
+    for case in cases:
+        print(f"{case.name} ...", file=sys.stderr, flush=True)
+        measured = case.quick() if options.quick else case
+        results.append(compare(measured, device, repeats=options.repeats, lanes=options.lanes))
+    settings = about(device, repeats=options.repeats, quick=options.quick)
     size = {"workers": 1000, "deliveries": 10_000} if options.quick else {}
     of_large = large(**size) if options.large else None
-    content = document(results, settings, large=of_large)
+    content = document(results, device, settings, large=of_large)
     text = table(results, settings)
     if of_large is not None:
         text += "\n\nlarge: " + ", ".join(f"{name} {value:.6g}" for name, value in of_large.items())

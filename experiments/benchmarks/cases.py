@@ -1,6 +1,8 @@
 """What is measured: a problem, a fleet, a rule and a number of deliveries."""
 
 import dataclasses
+import difflib
+from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
@@ -9,6 +11,7 @@ import numpy as np
 import optax
 
 import jasgd
+from experiments.benchmarks.models import ResNet20, Transformer, patterns
 
 Speeds = Literal["equal", "sqrt", "linear"]
 EXPONENTS: dict[Speeds, float] = {"equal": 0.0, "sqrt": 0.5, "linear": 1.0}
@@ -65,10 +68,7 @@ class Images:
 
     def data(self) -> jasgd.problems.Dataset:
         """Images (M, 28, 28, 1) and labels (M,)."""
-        rng = np.random.default_rng(0)
-        labels = rng.integers(0, 10, self.examples).astype(np.int32)
-        patterns = rng.standard_normal((10, 28, 28, 1), np.float32)
-        return jasgd.problems.Dataset(patterns[labels] + rng.standard_normal((self.examples, 28, 28, 1), np.float32), labels)
+        return patterns(self.examples, (28, 28, 1))
 
     def build(self, workers: int) -> jasgd.Problem:
         """The problem with one shard per worker."""
@@ -87,16 +87,18 @@ class Case:
       speeds: worker ``i`` needs 1, sqrt(i) or i seconds.
       rule, learning_rate: of the server.
       largest_delay: instead of speeds: in every server step every worker delivers, with a delay uniform up to this.
+      widest: most gradients that the bare loops compute at a time.
     """
 
     name: str
-    model: Quadratic | Digits | Images
+    model: Quadratic | Digits | Images | ResNet20 | Transformer
     workers: int
     deliveries: int
     speeds: Speeds = "sqrt"
     rule: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 1e-2
     largest_delay: int | None = None
+    widest: int = 2048
 
     def problem(self) -> jasgd.Problem:
         """Objective and data."""
@@ -120,7 +122,8 @@ class Case:
 
     def quick(self) -> "Case":
         """The same with few deliveries, to see whether everything works."""
-        return dataclasses.replace(self, deliveries=min(self.deliveries, 64 if isinstance(self.model, Images) else 500))
+        small = isinstance(self.model, Quadratic | Digits)
+        return dataclasses.replace(self, deliveries=min(self.deliveries, 500 if small else 64))
 
 
 def _quadratic(name: str, model: Quadratic, deliveries: int) -> Case:
@@ -141,3 +144,22 @@ CASES = (
     Case(name="delays", model=_LOGISTIC, workers=100, deliveries=100_000, largest_delay=63),
     Case(name="adam", model=_LOGISTIC, workers=100, deliveries=100_000, rule="adam", learning_rate=1e-3),
 )
+
+# Minutes of gradients on a CPU, where they only run if they are named.
+MODELS = (
+    Case(name="resnet20", model=ResNet20(), workers=64, deliveries=2000, widest=64),
+    Case(name="transformer", model=Transformer(), workers=64, deliveries=4000, widest=64),
+)
+
+
+def chosen(names: Sequence[str], *, accelerated: bool) -> list[Case]:
+    """The cases of these names; without names the table's, and on an accelerator the large models, too."""
+    known = {case.name: case for case in (*CASES, *MODELS)}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+            raise ValueError(f"there is no case {name!r}; {hint}")
+    if names:
+        return [case for case in known.values() if case.name in names]
+    return [*CASES, *(MODELS if accelerated else ())]

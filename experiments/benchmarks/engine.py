@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from typing import Any
 
 import jax
 import optax
@@ -10,9 +11,9 @@ import jasgd
 from experiments.benchmarks.loops import Run
 from jasgd import engine
 from jasgd.chunks import chunk_arrays
-from jasgd.flat import flattened, launches_cost
+from jasgd.flat import Flat, flattened, launches_cost
 from jasgd.lanes import gradients_per_round
-from jasgd.plan import plan
+from jasgd.plan import Plan, plan
 from jasgd.summary import critical_path
 
 
@@ -24,11 +25,26 @@ class Prepared:
       run: runs it once and returns the last point.
       lanes: W.
       planning_seconds: what it took to make the plan and its arrays.
+      program, plan, loop, chunks, key: what is run; chunks lie on the device.
     """
 
     run: Run
     lanes: int
     planning_seconds: float
+    program: engine.Traced
+    plan: Plan
+    loop: engine.Loop
+    chunks: list[dict[str, Any]]
+    key: jax.Array
+
+
+def traced(
+    problem: jasgd.Problem, rule: optax.GradientTransformation, params: optax.Params, key: jax.Array
+) -> tuple[engine.Traced, Flat | None]:
+    """What ``jasgd.simulate`` computes on this device: over vectors, and these, where it pays for every operation."""
+    program = engine.traced(problem, rule, params, key)
+    vectors = flattened(program) if launches_cost() else None
+    return (program, None) if vectors is None else (vectors.program, vectors)
 
 
 def prepare(
@@ -41,10 +57,7 @@ def prepare(
     key: jax.Array,
 ) -> Prepared:
     """Plan a schedule for ``lanes`` gradients at a time; compilation happens in the first run."""
-    program = engine.traced(problem, rule, params, key)
-    vectors = flattened(program) if launches_cost() else None
-    if vectors is not None:
-        program = vectors.program
+    program, vectors = traced(problem, rule, params, key)
     began = time.perf_counter()
     planned = plan(schedule, lanes)
     loop = engine.loop_of(program, planned)
@@ -58,7 +71,16 @@ def prepare(
             state = engine.step(loop, program.numbers, key, state, chunk)
         return jax.block_until_ready(state.params if vectors is None else vectors.params(state.params))
 
-    return Prepared(run=run, lanes=lanes, planning_seconds=planning_seconds)
+    return Prepared(
+        run=run,
+        lanes=lanes,
+        planning_seconds=planning_seconds,
+        program=program,
+        plan=planned,
+        loop=loop,
+        chunks=chunks,
+        key=key,
+    )
 
 
 def widths(schedule: jasgd.Schedule) -> list[int]:

@@ -1,4 +1,4 @@
-"""The table, as Markdown for people and as JSON for everything else."""
+"""The tables, as Markdown for people and as JSON for everything else."""
 
 import dataclasses
 import os
@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.compare import Result
+from experiments.benchmarks.device import Device
 from experiments.benchmarks.measure import Spread
 from jasgd.results import provenance
 
 _RATES = ("engine", "limit", "as wide", "scan", "numpy", "torch")
 _RATIOS = ("limit", "as wide", "scan", "numpy")
 _HEADERS = ("case", "W", *_RATES, *(f"engine/{other}" for other in _RATIOS), "planning")
+_BOUNDS = ("launches", "bytes", "arithmetic")
+_OF_BOUNDS = ("launches/step", "launches", "kB", "MFLOP", *(f"µs of {name}" for name in _BOUNDS), "µs", "limit", "idle")
 
 
-def about(*, repeats: int, quick: bool) -> dict[str, str]:
-    """Device, versions, date and settings of a measurement."""
+def about(device: Device, *, repeats: int, quick: bool) -> dict[str, str]:
+    """Device and what it does at best, versions, date and settings of a measurement."""
     try:
         import torch
 
@@ -26,22 +29,33 @@ def about(*, repeats: int, quick: bool) -> dict[str, str]:
         version = "not installed"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return provenance(
-        repeats=repeats, quick=quick, torch=version, processor=_processor(), cores=cores, load=round(os.getloadavg()[0], 2)
+        repeats=repeats,
+        quick=quick,
+        torch=version,
+        processor=_processor(),
+        cores=cores,
+        load=round(os.getloadavg()[0], 2),
+        bandwidth=f"{device.bytes_per_second / 1e9:.3g} GB/s",
+        arithmetic=f"{device.operations_per_second / 1e9:.3g} GFLOP/s",
+        launch=f"{device.launch_seconds * 1e6:.3g} µs",
     )
 
 
 def table(results: Sequence[Result], settings: Mapping[str, str]) -> str:
-    """Medians over the rounds, in deliveries per second; ratios with their smallest and largest value."""
-    rows = [_row(result) for result in results]
-    lines = [_line(_HEADERS), _line("---" for _ in _HEADERS), *map(_line, rows), ""]
+    """Medians over the rounds, in deliveries per second; ratios with smallest and largest value; then what limits them."""
+    lines = [*_table(_HEADERS, [_row(result) for result in results]), ""]
+    lines += [*_table(("case", "W", *_OF_BOUNDS), [_row_of_bounds(result) for result in results]), ""]
     lines += [f"{result.case.name}: {note}" for result in results for note in _notes(result)]
     lines += ["", "; ".join(f"{name} {value}" for name, value in settings.items())]
     return "\n".join(lines)
 
 
-def document(results: Sequence[Result], settings: Mapping[str, str], *, large: Mapping[str, Any] | None) -> dict[str, Any]:
+def document(
+    results: Sequence[Result], device: Device, settings: Mapping[str, str], *, large: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Everything, for a JSON file."""
-    content = {"about": dict(settings), "cases": [dataclasses.asdict(result) for result in results]}
+    cases = [dataclasses.asdict(result) for result in results]
+    content = {"about": dict(settings), "device": dataclasses.asdict(device), "cases": cases}
     return content if large is None else {**content, "large": dict(large)}
 
 
@@ -49,6 +63,19 @@ def _row(result: Result) -> list[str]:
     rates = [_rate(result.rates.get(name), result.details.get(name, "")) for name in _RATES]
     ratios = [_ratio(result.ratios.get(name)) for name in _RATIOS]
     return [result.case.name, str(result.lanes), *rates, *ratios, f"{result.planning_seconds:.2f} s"]
+
+
+def _row_of_bounds(result: Result) -> list[str]:
+    """Of one gradient, but for the first column; the limit with its share of the measured time."""
+    bounds, seconds = result.bounds, 1 / result.rates["engine"].median
+    parts = [_micro(bounds.seconds[name]) for name in _BOUNDS]
+    work = [
+        f"{number:.3g}"
+        for number in (bounds.launches_per_step, bounds.launches, bounds.bytes / 1e3, bounds.operations / 1e6)
+    ]
+    limit = f"{bounds.limit} {bounds.seconds[bounds.limit] / seconds:.0%}"
+    idle = f"{result.idle.median:.1%} ({result.idle.low:.1%} to {result.idle.high:.1%})"
+    return [result.case.name, str(result.lanes), *work, *parts, _micro(seconds), limit, idle]
 
 
 def _notes(result: Result) -> list[str]:
@@ -59,6 +86,10 @@ def _notes(result: Result) -> list[str]:
     return notes
 
 
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_line(headers), _line("---" for _ in headers), *map(_line, rows)]
+
+
 def _line(cells: Any) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -67,6 +98,10 @@ def _rate(spread: Spread | None, detail: str = "") -> str:
     if spread is None:
         return "-"
     return f"{spread.median:,.0f}{f' ({detail})' if detail else ''}"
+
+
+def _micro(seconds: float) -> str:
+    return f"{seconds * 1e6:.3g}"
 
 
 def _ratio(spread: Spread | None) -> str:

@@ -62,13 +62,15 @@ def rates(options: Options) -> list[float]:
     return np.geomspace(1e-3, 0.3, options.points).tolist()
 
 
-def sweep(case: Case, schedule: jasgd.Schedule, options: Options, **arguments: Any) -> Competitor:
+def sweep(
+    case: Case, schedule: jasgd.Schedule, options: Options, *, every: int | None = 1000, **arguments: Any
+) -> Competitor:
     """The whole call."""
     problem, grid = case.problem(), {"learning_rate": rates(options)}
     count = options.points * options.seeds * len(schedule)
 
     def run() -> None:
-        jasgd.sweep(problem, optax.sgd, schedule, grid=grid, seeds=options.seeds, key=_key(), every=1000, **arguments)
+        jasgd.sweep(problem, optax.sgd, schedule, grid=grid, seeds=options.seeds, key=_key(), every=every, **arguments)
 
     return Competitor(name="sweep", run=run, deliveries=count)
 
@@ -165,19 +167,21 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
 
 
 def limit(case: Case, options: Options) -> dict[str, Any]:
-    """A longer sweep, relative to bare gradients at their best width."""
+    """A longer sweep with metrics of its ends, relative to bare gradients at their best width; and with more metrics."""
     schedule = jasgd.protocols.asynchronous(case.fleet(), options.limit_updates)
-    whole = sweep(case, schedule, options)
+    whole = sweep(case, schedule, options, every=None)
+    measured = dataclasses.replace(sweep(case, schedule, options), name="measured")
     widths = {(1, 1), (1, options.points // 2), (1, options.points), (max(1, options.seeds // 2), options.points)}
     short = fastest([bare(case, *width, whole.deliveries // 10) for width in sorted(widths)])
     width = next(width for width in widths if bare_name(*width) == short.detail)
     rivals = [bare(case, *width, whole.deliveries), bare(case, *width, whole.deliveries, slots=case.workers)]
-    found = paired([whole, *rivals], repeats=options.repeats)
+    found = paired([whole, measured, *rivals], repeats=options.repeats)
     print(f"{case.name}: bare gradients are fastest with {short.detail}.")
     return {
         "gradients_per_second": Spread.of(found["sweep"]),
         "sweep / bare": ratio(found, "sweep", "bare"),
         "as many bytes / bare": ratio(found, "moved", "bare"),
+        "with metrics every 1000 versions / without": ratio(found, "measured", "sweep"),
     }
 
 

@@ -53,14 +53,15 @@ class _CNN(nn.Module):
 
 class _ResNet(nn.Module):
     classes: int
+    blocks: int = 3  # the paper's n, of each of three sizes; 6n + 2 layers
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.relu(_normalised(x, 16))
         for channels, stride in ((16, 1), (32, 2), (64, 2)):
             x = _block(x, channels, stride)
-            x = _block(x, channels)
-            x = _block(x, channels)
+            for _ in range(self.blocks - 1):
+                x = _block(x, channels)
         return nn.Dense(self.classes)(x.mean((1, 2)))
 
 
