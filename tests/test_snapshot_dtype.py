@@ -238,13 +238,16 @@ def test_memory_is_estimated_with_the_dtype(monkeypatch):
     assert sizes[0] - sizes[1] > 0.95 * ring_rows(compiled) * dim * 2
 
 
-def test_a_sweep_equals_single_runs():
-    """Each run on its own gives the same numbers."""
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_sweep_equals_single_runs(at_once, monkeypatch):
+    """Each run on its own gives the same numbers; also where lanes of several runs are applied at once, as vectors."""
     pytest.importorskip("xarray")
+    monkeypatch.setattr("jasgd.runs.launches_cost", lambda: at_once)
     schedule, rates = SCHEDULES["one by one"], [0.0625, 0.125]
     common = {"every": 10, "snapshot_dtype": jnp.bfloat16}
     found = jasgd.sweep(PROBLEM, optax.sgd, schedule, grid={"learning_rate": rates}, seeds=2, key=KEY, **common)
     assert found.attrs["snapshot_dtype"] == "bfloat16"
+    assert ("of 1 lanes" in found.attrs["batches"]) != at_once
     for rate in rates:
         for seed in range(2):
             alone = jasgd.simulate(PROBLEM, optax.sgd(rate), schedule, key=jax.random.fold_in(KEY, seed), **common)
