@@ -173,6 +173,17 @@ def test_only_the_ring_changes_its_dtype():
         assert {leaf.dtype for leaf in jax.tree.leaves(others)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_the_ring_is_never_converted_as_a_whole(lanes):
+    """Not even on a CPU, where XLA has no operations on bfloat16: a step would take as long as the ring is large."""
+    program, compiled = traced(jnp.bfloat16), plan(SCHEDULES["one by one"], lanes, chunk_steps=4)
+    loop, state = engine.loop_of(program, compiled), engine.init(program, compiled)
+    text = engine.step.lower(loop, program.numbers, KEY, state, chunk_arrays(loop, compiled, 0)).compile().as_text()
+    rows = ring_rows(compiled)
+    assert f"u16[{rows},3]" in text
+    assert f"f32[{rows},3]" not in text
+
+
 def test_the_dtype_of_the_parameters_is_no_other_program():
     """Asked for or not, programs and states are equal, and nothing is converted to anything shorter."""
     one, two, three = traced(None), traced(jnp.float32), traced("bfloat16")
