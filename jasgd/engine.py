@@ -289,8 +289,8 @@ def _lanes(
         return jax.lax.fori_loop(begin, end, deliver_fresh, state)
 
     def store(index: jax.Array, slots: optax.Params) -> optax.Params:
-        gradient = ring.stored(ring.read(gradients, lane["store_lane"][index]), slots)
-        return ring.write(slots, lane["store_slot"][index], gradient)
+        slot, gradient = lane["store_slot"][index], ring.read(gradients, lane["store_lane"][index])
+        return ring.write(slots, slot, ring.stored(gradient, slots))
 
     def deliver_any(index: jax.Array, state: State) -> State:
         row = _row(rows, index)
@@ -360,13 +360,13 @@ def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Ar
     params = optax.apply_updates(state.params, updates)
     if loop.layout is not None:
         params = loop.layout.of_params(params)
-    sent = state.sent
+    versions, sent = ring.write(state.ring, row["write_slot"], ring.stored(params, state.ring)), state.sent
     if sent is not None:
         sent = ring.write(sent, row["write_slot"], ring.stored(sent_params(rule_state, params), sent))
     return State(
         params=params,
         rule_state=rule_state,
-        ring=ring.write(state.ring, row["write_slot"], ring.stored(params, state.ring)),
+        ring=versions,
         sent=sent,
         gathered=state.gathered,
     )
