@@ -51,12 +51,12 @@ def bytes_ahead(program: "Traced", plan: "Plan") -> int:
 
 def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, Any], batch: Any) -> "State":
     """Compute W gradients, and from them everything that the step makes."""
-    snapshots = ring.gather(state.ring, lane["read_slot"])
+    snapshots = ring.numbers(ring.gather(state.ring, lane["read_slot"]))
     gradients = jax.vmap(functools.partial(loop.gradient, numbers.gradient))(snapshots, batch)
     busy = jnp.arange(loop.lanes)[:, None] < lane["computed"]  # what an idle lane has computed is nobody's
     gradients = jax.tree.map(lambda g: jnp.where(busy, g, jnp.zeros_like(g)), gradients)
     gradients = as_dtypes(gradients, state.params)
-    waiting = as_dtypes(ring.gather(state.ring, lane["waiting_slot"]), state.params) if loop.stores else None
+    waiting = as_dtypes(ring.numbers(ring.gather(state.ring, lane["waiting_slot"])), state.params) if loop.stores else None
     gathered = [] if state.gathered is None else [state.gathered]
     remembered = [state.params, *state.rule_state.like_params, *gathered]
     written = lane["write_slot"].shape[0]
@@ -74,13 +74,12 @@ def step(loop: "Loop", numbers: "Numbers", state: "State", lane: Mapping[str, An
 
     params, *others = (after(c, tree) for c, tree in enumerate(remembered))
     versions = tuple(rows[:written].astype(vector.dtype) for rows, vector in zip(made, params, strict=True))
-    versions = as_dtypes(versions, state.ring)
     like_params = tuple(others[: len(state.rule_state.like_params)])
     return dataclasses.replace(
         state,
         params=params,
         rule_state=state.rule_state._replace(like_params=like_params),
-        ring=ring.scatter(state.ring, lane["write_slot"], versions),
+        ring=ring.scatter(state.ring, lane["write_slot"], ring.stored(versions, state.ring)),
         gathered=others[-1] if gathered else None,
     )
 

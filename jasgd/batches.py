@@ -155,7 +155,8 @@ class Group:
         lanes = self.lanes * ((2 + window) * snapshot + self.program.batch_bytes)
         if self.loop.linear is not None:
             (only,) = self._plans.values()  # several schedules have one lane
-            lanes += sum(only.widths[1:]) * point + self.loop.block * at_once.bytes_ahead(self.program, only)
+            widened = self.lanes if self.program.snapshot_dtype is not None else 0  # gradients
+            lanes += (widened + sum(only.widths[1:])) * point + self.loop.block * at_once.bytes_ahead(self.program, only)
         return ring + lanes + 4 * point + 2 * engine.tree_bytes(self.program.rule_state)
 
 

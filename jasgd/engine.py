@@ -230,16 +230,21 @@ def _computed_at(state: State) -> optax.Params:
 def _read(loop: Loop, state: State, at: Mapping[str, jax.Array], batch: Any) -> tuple[optax.Params, Any]:
     """The point at which a job computes, and its batch."""
     if loop.read_model is None:
-        return ring.read(_computed_at(state), at["read_slot"]), batch
+        return ring.numbers(ring.read(_computed_at(state), at["read_slot"])), batch
     batch, key = batch
-    versions = as_dtypes(ring.gather(_computed_at(state), at["seen_slots"]), state.params)
-    return rounded(loop.read_model.form(key, versions, at["delay"]), state.ring), batch
+    versions = as_dtypes(ring.numbers(ring.gather(_computed_at(state), at["seen_slots"])), state.params)
+    return rounded(loop.read_model.form(key, versions, at["delay"]), _snapshots(state)), batch
+
+
+def _snapshots(state: State) -> Any:
+    """The dtypes of snapshots."""
+    return jax.eval_shape(ring.numbers, state.ring)
 
 
 def _read_all(loop: Loop, state: State, lane: Mapping[str, jax.Array], batch: Any) -> tuple[optax.Params, Any]:
     """The same for all lanes."""
     if loop.read_model is None:
-        return ring.gather(_computed_at(state), lane["read_slot"]), batch
+        return ring.numbers(ring.gather(_computed_at(state), lane["read_slot"])), batch
     at = {name: lane[name] for name in ("seen_slots", "delay")}
     return jax.vmap(functools.partial(_read, loop, state))(at, batch)
 
@@ -284,11 +289,12 @@ def _lanes(
         return jax.lax.fori_loop(begin, end, deliver_fresh, state)
 
     def store(index: jax.Array, slots: optax.Params) -> optax.Params:
-        return ring.write(slots, lane["store_slot"][index], ring.read(gradients, lane["store_lane"][index]))
+        slot, gradient = lane["store_slot"][index], ring.read(gradients, lane["store_lane"][index])
+        return ring.write(slots, slot, ring.stored(gradient, slots))
 
     def deliver_any(index: jax.Array, state: State) -> State:
         row = _row(rows, index)
-        fresh, waiting = ring.read(gradients, row["lane"]), ring.read(state.ring, row["waiting_slot"])
+        fresh, waiting = ring.read(gradients, row["lane"]), ring.numbers(ring.read(state.ring, row["waiting_slot"]))
         gradient = jax.tree.map(functools.partial(jnp.where, row["fresh"]), fresh, waiting)
         return _deliver(loop, numbers, state, row, gradient, None)
 
@@ -305,7 +311,7 @@ def _round(loop: Loop, numbers: Numbers, state: State, rows: Any, begin: jax.Arr
     if loop.layout is not None:
         batch = loop.layout.over_lanes(batch)
     if loop.common_point:  # one point for all lanes: many small products become one large one
-        gradients = jax.vmap(gradient_at, in_axes=(None, 0))(rounded(state.params, state.ring), batch)
+        gradients = jax.vmap(gradient_at, in_axes=(None, 0))(rounded(state.params, _snapshots(state)), batch)
     else:
         gradients = jax.vmap(gradient_at)(*_read_all(loop, state, lane, batch))
     gradients = as_dtypes(gradients, state.params)
@@ -354,10 +360,13 @@ def _update(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Ar
     params = optax.apply_updates(state.params, updates)
     if loop.layout is not None:
         params = loop.layout.of_params(params)
+    versions, sent = ring.write(state.ring, row["write_slot"], ring.stored(params, state.ring)), state.sent
+    if sent is not None:
+        sent = ring.write(sent, row["write_slot"], ring.stored(sent_params(rule_state, params), sent))
     return State(
         params=params,
         rule_state=rule_state,
-        ring=ring.write(state.ring, row["write_slot"], params),
-        sent=None if state.sent is None else ring.write(state.sent, row["write_slot"], sent_params(rule_state, params)),
+        ring=versions,
+        sent=sent,
         gathered=state.gathered,
     )

@@ -113,7 +113,7 @@ def measured(
     """Metrics of the recorded versions, and whether each is finite."""
 
     def one(slot: jax.Array) -> tuple[Any, jax.Array]:
-        version = ring.read(snapshots, slot)
+        version = ring.numbers(ring.read(snapshots, slot))
         return metrics(numbers, version), _finite(version)
 
     return jax.lax.map(one, slots)

@@ -173,6 +173,17 @@ def test_only_the_ring_changes_its_dtype():
         assert {leaf.dtype for leaf in jax.tree.leaves(others)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_the_ring_is_never_converted_as_a_whole(lanes):
+    """Not even on a CPU, where XLA has no operations on bfloat16: a step would take as long as the ring is large."""
+    program, compiled = traced(jnp.bfloat16), plan(SCHEDULES["one by one"], lanes, chunk_steps=4)
+    loop, state = engine.loop_of(program, compiled), engine.init(program, compiled)
+    text = engine.step.lower(loop, program.numbers, KEY, state, chunk_arrays(loop, compiled, 0)).compile().as_text()
+    rows = ring_rows(compiled)
+    assert f"u16[{rows},3]" in text
+    assert f"f32[{rows},3]" not in text
+
+
 def test_the_dtype_of_the_parameters_is_no_other_program():
     """Asked for or not, programs and states are equal, and nothing is converted to anything shorter."""
     one, two, three = traced(None), traced(jnp.float32), traced("bfloat16")
@@ -238,13 +249,16 @@ def test_memory_is_estimated_with_the_dtype(monkeypatch):
     assert sizes[0] - sizes[1] > 0.95 * ring_rows(compiled) * dim * 2
 
 
-def test_a_sweep_equals_single_runs():
-    """Each run on its own gives the same numbers."""
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_sweep_equals_single_runs(at_once, monkeypatch):
+    """Each run on its own gives the same numbers; also where lanes of several runs are applied at once, as vectors."""
     pytest.importorskip("xarray")
+    monkeypatch.setattr("jasgd.runs.launches_cost", lambda: at_once)
     schedule, rates = SCHEDULES["one by one"], [0.0625, 0.125]
     common = {"every": 10, "snapshot_dtype": jnp.bfloat16}
     found = jasgd.sweep(PROBLEM, optax.sgd, schedule, grid={"learning_rate": rates}, seeds=2, key=KEY, **common)
     assert found.attrs["snapshot_dtype"] == "bfloat16"
+    assert ("of 1 lanes" in found.attrs["batches"]) != at_once
     for rate in rates:
         for seed in range(2):
             alone = jasgd.simulate(PROBLEM, optax.sgd(rate), schedule, key=jax.random.fold_in(KEY, seed), **common)
