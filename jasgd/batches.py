@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jasgd import at_once, batch, chunks, engine
 from jasgd.batch import Shared
 from jasgd.checkpoints import flat, unflat
+from jasgd.cost import working_bytes
 from jasgd.plan import Plan, plan
 from jasgd.program import Program
 from jasgd.read_models import window_of
@@ -148,11 +149,12 @@ class Group:
         return self._kept[index]
 
     def bytes_per_run(self) -> int:
-        """Device memory of one run: ring, lanes, parameters and rule state, twice where they are exchanged."""
+        """Device memory of one run: ring, lanes at work, parameters and rule state, twice where they are exchanged."""
         snapshot, point = map(engine.tree_bytes, (self.program.snapshots, self.program.params))
         ring = self.rows * snapshot * (2 if self.program.sends else 1)
         window = max(p.window for p in self._plans.values())
-        lanes = self.lanes * ((2 + window) * snapshot + self.program.batch_bytes)
+        lane = (2 + window) * snapshot + self.program.batch_bytes + working_bytes(self.program.gradient)
+        lanes = self.lanes * lane
         if self.loop.linear is not None:
             (only,) = self._plans.values()  # several schedules have one lane
             widened = self.lanes if self.program.snapshot_dtype is not None else 0  # gradients

@@ -5,28 +5,30 @@ import os
 import jax
 
 from jasgd import chunks, engine
+from jasgd.cost import working_bytes
 from jasgd.layout import Layout
 from jasgd.plan import Plan
 
 
 def room_for_lanes(program: engine.Traced) -> int:
-    """Lanes for which snapshots, gradients and batches take at most a quarter of the free memory."""
-    per_lane = 4 * engine.tree_bytes(program.snapshots) + 4 * program.batch_bytes
+    """Lanes for which snapshots, gradients, batches and what lies between take at most a quarter of the free memory."""
+    per_lane = 4 * engine.tree_bytes(program.snapshots) + 4 * program.batch_bytes + working_bytes(program.gradient)
     return max(1, int(free_memory() // 4 // max(per_lane, 1)))
 
 
 def refuse_if_too_large(program: engine.Traced, plan: Plan, layout: Layout | None = None) -> None:
     """Raise a ``MemoryError`` with numbers and the remedy if the ring and the lanes cannot fit."""
-    parts = layout.mesh.shape[layout.params] if layout is not None and layout.params is not None else 1
-    if jax.default_backend() == "cpu":
-        parts = 1  # its devices share one memory
-    snapshot, point = (-(-engine.tree_bytes(tree) // parts) for tree in (program.snapshots, program.params))
+    axes = dict.fromkeys(("params", "lanes"), 1)  # over so many devices
+    if layout is not None and jax.default_backend() != "cpu":  # whose devices share one memory
+        axes = {name: 1 if axis is None else layout.mesh.shape[axis] for name, axis in vars(layout).items() if name in axes}
+    snapshot, point = (-(-engine.tree_bytes(tree) // axes["params"]) for tree in (program.snapshots, program.params))
     free = free_memory()
     ring_bytes = chunks.ring_rows(plan) * snapshot * (2 if program.sends else 1)
     made = sum(plan.widths[1:]) if program.linear is not None else 0  # at once: gradients that have waited, and versions
     if program.linear is not None and program.snapshot_dtype is not None:
         made += plan.lanes  # gradients in the dtype of the parameters
-    lane_bytes = plan.lanes * ((2 + plan.window) * snapshot + program.batch_bytes) + made * point
+    working = working_bytes(program.gradient) // axes["lanes"]
+    lane_bytes = plan.lanes * ((2 + plan.window) * snapshot + program.batch_bytes + working) + made * point
     needed = ring_bytes + lane_bytes + 4 * point + 2 * engine.tree_bytes(program.rule_state)
     if needed > free:
         raise MemoryError(

@@ -9,7 +9,7 @@ from experiments.benchmarks.device import Device
 from experiments.benchmarks.engine import Prepared
 from experiments.benchmarks.launches import per_step
 from jasgd import engine
-from jasgd.lanes import operations
+from jasgd.cost import operations
 from jasgd.traced import tree_bytes
 
 
