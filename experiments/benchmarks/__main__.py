@@ -64,7 +64,7 @@ def main(options: Options) -> None:
         print(f"{case.name} ...", file=sys.stderr, flush=True)
         measured = case.quick() if options.quick else case
         results.append(compare(measured, device, repeats=options.repeats, lanes=options.lanes))
-    settings = about(device, repeats=options.repeats, quick=options.quick)
+    settings = about(repeats=options.repeats, quick=options.quick, device=device)
     size = {"workers": 1000, "deliveries": 10_000} if options.quick else {}
     of_large = large(**size) if options.large else None
     content = document(results, device, settings, large=of_large)

@@ -19,8 +19,8 @@ _BOUNDS = ("launches", "bytes", "arithmetic")
 _OF_BOUNDS = ("launches/step", "launches", "kB", "MFLOP", *(f"µs of {name}" for name in _BOUNDS), "µs", "limit", "idle")
 
 
-def about(device: Device, *, repeats: int, quick: bool) -> dict[str, str]:
-    """Device and what it does at best, versions, date and settings of a measurement."""
+def about(*, repeats: int, quick: bool, device: Device | None = None) -> dict[str, str]:
+    """Device, and what it does at best where that was measured; versions, date and settings of a measurement."""
     try:
         import torch
 
@@ -28,6 +28,13 @@ def about(device: Device, *, repeats: int, quick: bool) -> dict[str, str]:
     except ImportError:
         version = "not installed"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    best = {}
+    if device is not None:
+        best = {
+            "bandwidth": f"{device.bytes_per_second / 1e9:.3g} GB/s",
+            "arithmetic": f"{device.operations_per_second / 1e9:.3g} GFLOP/s",
+            "launch": f"{device.launch_seconds * 1e6:.3g} µs",
+        }
     return provenance(
         repeats=repeats,
         quick=quick,
@@ -35,9 +42,7 @@ def about(device: Device, *, repeats: int, quick: bool) -> dict[str, str]:
         processor=_processor(),
         cores=cores,
         load=round(os.getloadavg()[0], 2),
-        bandwidth=f"{device.bytes_per_second / 1e9:.3g} GB/s",
-        arithmetic=f"{device.operations_per_second / 1e9:.3g} GFLOP/s",
-        launch=f"{device.launch_seconds * 1e6:.3g} µs",
+        **best,
     )
 
 
