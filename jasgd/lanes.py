@@ -21,7 +21,7 @@ from jasgd.schedule import Schedule
 from jasgd.summary import critical_path
 
 _WORTH_MEASURING = 5.0  # seconds of estimated simulation, below which compiling several widths costs more than it saves
-_FEW = 100_000  # deliveries that any accelerator computes sooner than it would compile something to be measured
+_FEW = 100_000  # deliveries, a guess: fewer an accelerator computes sooner than it compiles something to be measured
 _measured: dict["_Case", float] = {}
 
 

@@ -28,7 +28,7 @@ from jasgd.traced import require_workers
 from jasgd.traffic import same_traffic
 
 _ENOUGH = 64  # runs per accelerator with which a schedule is worth a group of its own
-_FULL = 4096  # gradients of all runs that an accelerator computes together, if the rule lets it apply them at once
+_FULL = 4096  # gradients of all runs, a guess, that fill an accelerator, if the rule lets it apply them at once
 
 
 def runs_of(

@@ -101,7 +101,6 @@ def test_a_run_that_diverges_harms_nobody(accelerated):
 
 def test_a_killed_sweep_continues_bit_for_bit(accelerated, tmp_path, monkeypatch):
     """Vectors of many runs are stored and read back."""
-    pytest.importorskip("orbax.checkpoint")
     accelerated()
     asked = problem_of(3), momentum, SCHEDULES["waiting gradients"]
     arguments = {"grid": GRID, "seeds": 2, "key": KEY, "every": 1, "runs_at_once": 4}
