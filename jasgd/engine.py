@@ -20,7 +20,9 @@ import optax
 
 from jasgd import at_once, ring
 from jasgd.chunks import ring_rows
+from jasgd.copied import copied
 from jasgd.extra_args import EXTRA_ARGS
+from jasgd.flat import launches_cost
 from jasgd.keys import job_key
 from jasgd.layout import Layout
 from jasgd.linear import Linear
@@ -62,6 +64,7 @@ class Loop:
       whole_rounds: every step is one server step.
       common_point: and all its gradients are taken at the server's current point.
       padded: some rows are no deliveries: other runs of the same batch are longer.
+      copies: runs that share their samples have copies of them (:mod:`jasgd.copied`).
       read_model: what a worker reads, if not one version.
       layout: how lanes and parameters lie on several devices.
       linear: the rule's linear form, if the deliveries of a step are applied at once.
@@ -79,6 +82,7 @@ class Loop:
     whole_rounds: bool
     common_point: bool
     padded: bool = False
+    copies: bool = False
     read_model: ReadModel | None = None
     layout: Layout | None = None
     linear: Linear | None = None
@@ -153,6 +157,7 @@ def loop_of(
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
+        copies=runs > 1 and not launches_cost() and program.batch_bytes < tree_bytes(program.params),
         read_model=program.read_model if plan.window else None,
         layout=layout,
         linear=linear,
@@ -255,7 +260,10 @@ def _row(rows: Mapping[str, jax.Array], index: jax.Array) -> dict[str, jax.Array
 
 def _single(loop: Loop, numbers: Numbers, state: State, row: Mapping[str, jax.Array], batch: Any) -> State:
     """One lane: step k computes and delivers the k-th gradient."""
-    snapshot, batch = _read(loop, state, row, jax.tree.map(lambda leaf: leaf[0], batch))
+    batch = jax.tree.map(lambda leaf: leaf[0], batch)
+    if loop.copies:
+        batch = copied(batch, state.params)
+    snapshot, batch = _read(loop, state, row, batch)
     gradient = loop.gradient(numbers.gradient, snapshot, batch)
     new = _deliver(loop, numbers, state, row, gradient, snapshot)
     if not loop.padded:

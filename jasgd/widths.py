@@ -12,7 +12,7 @@ from jasgd.lanes import seconds_per_delivery
 from jasgd.memory import free_memory
 
 _WORTH_MEASURING = 20.0  # seconds of estimated simulation, below which compiling several widths costs more than it saves
-_TRIED = (1, 16, 128)
+_TRIED = (1, 8, 64)
 _measured: dict[tuple[Any, ...], Width] = {}
 
 

@@ -50,7 +50,7 @@ np.savez(folder / "alone.npz", **run.history)
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("numbers", {"8": [3] * 8, "3": [7] * 3, "1": [14], "few": [1] * 2}),  # seven points times three seeds
+        ("numbers", {"8": [3] * 8, "3": [7] * 3, "1": [7], "few": [1] * 2}),  # seven points times three seeds
         ("schedules", {"8": [2] * 8, "1": [2], "few": [1] * 2}),  # each of five seeds has a schedule of its own length
     ],
 )
