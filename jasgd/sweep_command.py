@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jasgd.heard import ask_to_save, hear
 from jasgd.hosts import from_first, use_all_cores
-from jasgd.interrupts import Terminated, ask_to_save, hear
+from jasgd.interrupts import Terminated
 from jasgd.output import listed, show, to_go_on
 from jasgd.peers import Peers
 from jasgd.progress import progress_bar

@@ -22,7 +22,8 @@ from jasgd import hosts
 from jasgd.batches import Batch, Group, Run, Width, batches_of
 from jasgd.checkpoints import require_interval
 from jasgd.grid import Grid, Point, Value, grid_of, require_used, seeds_of
-from jasgd.interrupts import Held, asked, held_back
+from jasgd.heard import asked
+from jasgd.interrupts import Held, held_back
 from jasgd.labelled import Found, sweep_dataset
 from jasgd.oracles.oracle import Oracle
 from jasgd.problems.problem import Problem

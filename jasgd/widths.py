@@ -43,7 +43,7 @@ def _fitting(group: Group, devices: Sequence[jax.Device]) -> int:
         raise MemoryError(
             f"one run on each of {len(devices)} devices needs about {each * share / 2**30:.2f} GiB but "
             f"{free / 2**30:.2f} GiB are free: {group.rows} snapshots per run. Use fewer devices, a smaller concurrency, or "
-            "parameters of lower precision."
+            "parameters of lower precision, if only in snapshots (`snapshot_dtype`)."
         )
     return max(1, fit)
 
