@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,27 @@ def bare(case: Case, seeds: int, of_seed: int, total: int, *, slots: int = 0) ->
     )
 
 
+def copies(case: Case, of_seed: int, total: int) -> Competitor:
+    """Only the bytes: NumPy reads one version of every run and writes another, on each core those of its runs."""
+    params, cores = jax.tree.leaves(case.problem().init(_key())), jax.local_device_count()
+    size = sum(leaf.size for leaf in params)
+    steps = total // (of_seed * cores)
+    rings = [np.ones((of_seed, case.workers, size), np.float32) for _ in range(cores)]
+    slots = np.random.default_rng(0).integers(case.workers, size=steps)
+
+    def one(ring: np.ndarray) -> None:
+        read, new = np.empty_like(ring[:, 0]), np.ones_like(ring[:, 0])
+        for step, slot in enumerate(slots):
+            np.copyto(read, ring[:, slot])
+            np.copyto(ring[:, step % case.workers], new)
+
+    def run() -> None:
+        with ThreadPoolExecutor(cores) as threads:
+            list(threads.map(one, rings))
+
+    return Competitor(name="copies", run=run, deliveries=steps * of_seed * cores)
+
+
 def bare_name(seeds: int, of_seed: int) -> str:
     """A width of bare gradients in words."""
     return f"{seeds} seeds of {of_seed} runs per device"
@@ -175,12 +197,15 @@ def limit(case: Case, options: Options) -> dict[str, Any]:
     short = fastest([bare(case, *width, whole.deliveries // 10) for width in sorted(widths)])
     width = next(width for width in widths if bare_name(*width) == short.detail)
     rivals = [bare(case, *width, whole.deliveries), bare(case, *width, whole.deliveries, slots=case.workers)]
+    rivals.append(copies(case, width[0] * width[1], whole.deliveries))
     found = paired([whole, measured, *rivals], repeats=options.repeats)
+    one_by_one = [1 / (1 + bare / copied) for bare, copied in zip(found["bare"], found["copies"], strict=True)]
     print(f"{case.name}: bare gradients are fastest with {short.detail}.")
     return {
         "gradients_per_second": Spread.of(found["sweep"]),
         "sweep / bare": ratio(found, "sweep", "bare"),
         "as many bytes / bare": ratio(found, "moved", "bare"),
+        "bare, then copies / bare": Spread.of(one_by_one),
         "with metrics every 1000 versions / without": ratio(found, "measured", "sweep"),
     }
 
