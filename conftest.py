@@ -1,3 +1,4 @@
+import itertools
 import os
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
@@ -13,16 +14,37 @@ import jasgd
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.hookimpl(tryfirst=True)  # before fixtures, which compile, too
-def pytest_runtest_setup(item):
+def is_compiled_quickly(item):
     """Files marked ``compiled_quickly`` do without most of LLVM's optimisation, which takes half the time of compilation.
 
-    They make no claim about bits or machine code. With ``-m ""`` or ``-m slow`` everything is compiled as for users.
+    They make no claim about bits or machine code, but for tests marked ``compiled_fully``. With ``-m ""`` or ``-m slow``
+    everything is compiled as for users.
     """
-    quickly = item.config.option.markexpr == "not slow" and item.get_closest_marker("compiled_quickly") is not None
+    quickly, fully = map(item.get_closest_marker, ("compiled_quickly", "compiled_fully"))
+    return item.config.option.markexpr == "not slow" and quickly is not None and fully is None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Examples are compiled quickly; within a file what is compiled so comes first, so that programs are given up once."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker("compiled_quickly")
+    items[:] = [
+        item
+        for _, file in itertools.groupby(items, key=lambda item: item.path)
+        for item in sorted(file, key=is_compiled_quickly, reverse=True)
+    ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures, which compile, too
+def pytest_runtest_setup(item):
+    """Programs that were compiled quickly are not for tests that are compiled as for users."""
+    quickly = is_compiled_quickly(item)
     if not quickly and jax.config.read("jax_disable_most_optimizations"):
         jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", quickly)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quickly)  # also for processes that tests start
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 import jasgd
 from jasgd import compressors, fleet, methods, oracles, problems, protocols, rules
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 JOB = jasgd.job_key(KEY, 1, 5)
 
@@ -69,6 +70,7 @@ def test_a_pseudo_gradient_is_that_of_a_loop(name):
         assert_close(found, by_hand(INNER[name], start, JOB, 1, 4), 1e-6 if name == "adamw" else 1e-12)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("steps", [1, [1, 1, 0]])
 def test_one_step_of_sgd_is_the_scaled_gradient(steps):
     """Eta times the gradient with the sample without an oracle."""

@@ -13,6 +13,7 @@ from jasgd.oracles import gradient, inconsistent
 from jasgd.plan import plan
 from jasgd.read_models import Coordinates, Updates, read_key
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(3)
 DIM = 6
 PROBLEM = jasgd.problems.quadratic(DIM, noise=0.3)
@@ -28,6 +29,7 @@ def stacked(points):
     return np.array([np.asarray(p) for p in points])
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_a_point_is_what_the_definition_says(model):
     """x_k minus the unseen updates, or each coordinate of a version of its own, written out with loops."""
@@ -74,6 +76,7 @@ def test_a_window_restores_lanes():
     assert endless.steps == 160  # each needs the version just before its use
 
 
+@pytest.mark.compiled_fully
 def test_without_delay_or_window_nothing_changes():
     """Bit for bit the consistent read: a lone worker, a window of 0, no update seen."""
     lone = jasgd.protocols.asynchronous(jasgd.fleet.equal(1), 30)

@@ -20,6 +20,7 @@ from jasgd.sweep_command import SweepCommand, sweep_command
 from jasgd.sweep_config import read_config
 from jasgd.sweeps import PlannedSweep
 
+pytestmark = pytest.mark.compiled_quickly
 EPS = float(np.finfo(np.float32).eps)
 CLOSE = {"rtol": 200 * EPS, "atol": 20 * EPS}  # a hundred updates of order one in single precision
 
