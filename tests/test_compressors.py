@@ -141,6 +141,7 @@ def test_natural_is_unbiased_in_half_precision(dtype):
     assert found.mean() == pytest.approx(1 + 1 / 128, abs=5 * found.std() / math.sqrt(draws))
 
 
+@pytest.mark.compiled_fully  # long loops
 def test_small_probabilities_are_kept():
     """With p = 1e-9 in 2^25 coordinates at most one is kept; a single-precision coin, at least 2^-23, keeps about four."""
     compress = jax.jit(lambda key: jnp.sum(bernoulli(1e-9).compress(key, jnp.ones(2**22)) > 0))
@@ -183,6 +184,7 @@ def test_top_k_keeps_the_largest_of_the_whole_tree():
 # Shapes, dtypes, zeros.
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_rand_k_keeps_exactly_k(k):
     """K of 8 coordinates over all leaves, each times exactly d / K, whatever the key."""
@@ -211,6 +213,7 @@ def test_a_python_number_is_one_coordinate(compressor):
     assert compressor.compress(KEY, [1.0, 2.0, 3.0])[0].dtype == jnp.float32
 
 
+@pytest.mark.compiled_fully
 def test_double_precision_is_not_lost():
     """The factors of sparsifiers and the levels of QSGD, are double in double leaves."""
     with jax.enable_x64(True):

@@ -510,6 +510,7 @@ AT_DELAY_0 = {
 }
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("name", AT_DELAY_0)
 def test_at_delay_0_it_is_sgd_bit_for_bit(name):
     """Fresh gradients are not weighted, compensated or refused."""
