@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 
 import jasgd
 from jasgd import compressors, fleet, methods, oracles, problems, protocols, rules
@@ -46,7 +47,7 @@ def assert_close(found, expected, tolerance=1e-12):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), found, expected)
 
 
-GRADIENT = jax.jit(lambda y, key, worker: CURVED.gradient(y, CURVED.sample(key, worker)))
+GRADIENT = quick.jit(lambda y, key, worker: CURVED.gradient(y, CURVED.sample(key, worker)))
 
 
 def by_hand(tx, start, key, worker, steps):

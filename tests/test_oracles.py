@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 
 import jasgd
 from jasgd import compressors, fleet, methods, oracles, problems, protocols, theory
@@ -49,7 +50,7 @@ CURVED, ADAM, MOMENTUM, SGD = curved(), optax.adam(0.1), optax.sgd(0.1, momentum
 @functools.cache
 def compiled(function):
     """One program per function, shared by the tests."""
-    return jax.jit(function)
+    return quick.jit(function)
 
 
 @functools.cache
@@ -57,8 +58,8 @@ def one_of(problem):
     """A gradient at a point, with a sample of a key; and one with a mean of so many."""
     at_once = problem.mean_sample
     return (
-        jax.jit(lambda x, key, worker: problem.gradient(x, problem.sample(key, worker))),
-        jax.jit(lambda x, key, worker, count: problem.gradient(x, at_once(key, worker, count))),
+        quick.jit(lambda x, key, worker: problem.gradient(x, problem.sample(key, worker))),
+        quick.jit(lambda x, key, worker, count: problem.gradient(x, at_once(key, worker, count))),
     )
 
 
