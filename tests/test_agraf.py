@@ -16,6 +16,7 @@ from jasgd import decentralized as dec
 from jasgd import fleet
 from jasgd.decentralized import topology
 
+pytestmark = pytest.mark.compiled_quickly
 STEP = 0.125
 INF = np.inf
 CLOSE = {"rtol": 1e-11, "atol": 1e-11}  # double precision, of numbers near one
@@ -82,6 +83,7 @@ def test_averages_keep_the_mean_of_the_replicas():
         np.testing.assert_allclose(together, np.stack([apart.mean(axis=0)] * 5), rtol=1e-12)
 
 
+@pytest.mark.compiled_fully
 def test_pair_averages_just_before_steps_are_ad_psgd():
     """The same replicas bit for bit: mix, then step; the node reads what it then has."""
     expected = dec.ad_psgd(RANDOM, RING, 60, seed=3)

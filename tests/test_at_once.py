@@ -15,6 +15,7 @@ from jasgd.chunks import chunk_arrays
 from jasgd.flat import flattened
 from jasgd.plan import plan
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(3)
 FLEET = jasgd.fleet.power_law(9, 0.8)
 SCHEDULES = {
@@ -128,6 +129,7 @@ def test_simulate_finds_the_same_on_an_accelerator(accelerated, schedule, lanes)
     assert jax.tree.structure(one) == jax.tree.structure(two)
 
 
+@pytest.mark.compiled_fully
 def test_other_rules_and_layouts_stay_as_they_are(accelerated):
     """Adam is not linear: bit for bit the same."""
     found = []
@@ -137,6 +139,7 @@ def test_other_rules_and_layouts_stay_as_they_are(accelerated):
     jax.tree.map(np.testing.assert_array_equal, *found)
 
 
+@pytest.mark.compiled_fully
 def test_a_resumed_simulation_continues_bit_for_bit(accelerated, tmp_path, monkeypatch):
     """Vectors are stored and read back like trees."""
     pytest.importorskip("orbax.checkpoint")
@@ -159,6 +162,7 @@ def test_a_resumed_simulation_continues_bit_for_bit(accelerated, tmp_path, monke
     jax.tree.map(np.testing.assert_array_equal, (whole.params, dict(whole.history)), (resumed.params, dict(resumed.history)))
 
 
+@pytest.mark.compiled_fully
 def test_what_was_begun_at_once_goes_on_at_once(accelerated, tmp_path, monkeypatch):
     """A checkpoint says how it is computed, also to a device that would have chosen otherwise."""
     pytest.importorskip("orbax.checkpoint")
@@ -238,6 +242,7 @@ class Lowered:
         return {name: self.count(2)[f"stablehlo.{name}"] for name in names}
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 @pytest.mark.parametrize("fleet", [None, jasgd.fleet.power_law(80, 0.7)], ids=["equal speeds", "waiting gradients"])
 def test_operations_of_a_step_do_not_grow_with_lanes(platform, fleet):
@@ -257,6 +262,7 @@ def test_operations_of_a_step_do_not_grow_with_lanes(platform, fleet):
     assert not {call for call in calls if "callback" in call or "host" in call.lower()}
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
 def test_leaves_of_the_parameters_do_not_matter_to_a_step(platform):
     """With 4 or 12 leaves as many gathers, scatters, products: they move one vector."""
@@ -264,6 +270,7 @@ def test_leaves_of_the_parameters_do_not_matter_to_a_step(platform):
     assert few.moved() == many.moved()
 
 
+@pytest.mark.compiled_fully
 def test_the_state_is_updated_in_place():
     """All of it is donated, and the compiled loop has no copy of the ring."""
     for fleet in (None, jasgd.fleet.power_law(80, 0.7)):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray
 
+pytestmark = pytest.mark.compiled_quickly
 SMALL = ["--workers", "5", "--dim", "20", "--seconds", "50", "--no-progress"]
 
 

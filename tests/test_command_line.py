@@ -18,6 +18,7 @@ import jasgd
 from jasgd import cli
 from jasgd.checkout import checkout
 
+pytestmark = pytest.mark.compiled_quickly
 ROOT = Path(jasgd.__file__).parent.parent
 COMMAND = [sys.executable, "-c", "from jasgd.cli import main; main()"]
 

@@ -25,6 +25,7 @@ from jasgd.compressors import (
     top_k,
 )
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 UNBIASED = [identity(), rand_k(1), rand_k(3), bernoulli(0.3), qsgd(3), natural()]
 CONTRACTIVE = [top_k(3), scaled_sign()]
@@ -120,6 +121,7 @@ def test_rounding_over_an_even_grid_of_coins(compressor, tree, monkeypatch):
         assert variance == pytest.approx(1 / 8, rel=1e-3)
 
 
+@pytest.mark.compiled_fully
 def test_natural_goes_to_the_neighbouring_powers_of_two():
     """Powers of two and zeros stay; 3 becomes 2 or 4; numbers that are not finite stay; below normal ones, 0 or tiny."""
     compress, tiny = jax.jit(natural().compress), np.finfo(np.float32).tiny
@@ -139,6 +141,7 @@ def test_natural_is_unbiased_in_half_precision(dtype):
     assert found.mean() == pytest.approx(1 + 1 / 128, abs=5 * found.std() / math.sqrt(draws))
 
 
+@pytest.mark.compiled_fully  # long loops
 def test_small_probabilities_are_kept():
     """With p = 1e-9 in 2^25 coordinates at most one is kept; a single-precision coin, at least 2^-23, keeps about four."""
     compress = jax.jit(lambda key: jnp.sum(bernoulli(1e-9).compress(key, jnp.ones(2**22)) > 0))
@@ -159,6 +162,7 @@ def test_contraction(compressor, data):
     assert squared_error(compressor, jnp.asarray(x)) <= bound + 1e-5 * np.sum(x.astype(np.float64) ** 2)
 
 
+@pytest.mark.compiled_fully
 def test_the_worst_vectors_attain_the_contraction():
     """Equal moduli for TopK, one coordinate for the scaled sign; the scaled sign of equal moduli is exact."""
     equal, one = jnp.array([1.0, -1.0, 1.0, 1.0]), jnp.array([0.0, 0.0, -3.0, 0.0])
@@ -169,6 +173,7 @@ def test_the_worst_vectors_attain_the_contraction():
     assert squared_error(scaled_sign(), equal) == 0
 
 
+@pytest.mark.compiled_fully
 def test_top_k_keeps_the_largest_of_the_whole_tree():
     """Three largest moduli over all leaves, bit by bit; of equal ones the first."""
     found = top_k(3).compress(KEY, TREE)
@@ -179,6 +184,7 @@ def test_top_k_keeps_the_largest_of_the_whole_tree():
 # Shapes, dtypes, zeros.
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_rand_k_keeps_exactly_k(k):
     """K of 8 coordinates over all leaves, each times exactly d / K, whatever the key."""
@@ -207,6 +213,7 @@ def test_a_python_number_is_one_coordinate(compressor):
     assert compressor.compress(KEY, [1.0, 2.0, 3.0])[0].dtype == jnp.float32
 
 
+@pytest.mark.compiled_fully
 def test_double_precision_is_not_lost():
     """The factors of sparsifiers and the levels of QSGD, are double in double leaves."""
     with jax.enable_x64(True):
@@ -218,6 +225,7 @@ def test_double_precision_is_not_lost():
         assert set(np.round(np.asarray(levels(KEY, x)) / (math.sqrt(10) / 3), 14)) <= {0.0, 1.0}
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("compressor", [identity(), rand_k(8), top_k(8), bernoulli(1.0)], ids=lambda c: c.name)
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_all_coordinates_are_the_message_itself(compressor, dtype):
@@ -299,6 +307,7 @@ def test_every_message_has_its_own_key():
 # Many messages.
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("k", [1, 3])
 def test_many_messages_are_their_explicit_mean(k):
     """The counts form against the mean of the messages with the keys of worker 2 at version 5."""
@@ -321,6 +330,7 @@ def test_many_messages_are_not_materialised():
         assert "501,1000" not in program
 
 
+@pytest.mark.compiled_fully
 def test_workers_with_different_numbers_of_messages():
     """Batched over workers, with as many messages as each has; none gives 0."""
     counts = jnp.array([0, 2, 5])

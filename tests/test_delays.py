@@ -19,6 +19,7 @@ import jasgd
 from jasgd import _held
 from jasgd.delays import calls, delayed
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(3)
 QUADRATIC = jasgd.problems.quadratic(6, noise=0.1)
 FLEET = jasgd.fleet.power_law(5, 0.8)
@@ -309,6 +310,7 @@ def test_nothing_moves_before_the_first_delivery():
     assert not np.array_equal(points[3], start)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize(
     ("options", "compiled"),
     [
@@ -411,6 +413,7 @@ def test_every_leaf_has_its_own_delay():
     assert (int(state.version), float(state.inner_state[1]["step"])) == (12, 11.0)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize(
     "how", [{"delay": 2}, {"delay": lambda step: jnp.minimum(step, 2), "max_delay": 2}, {"delay": {"w": 2}}]
 )
@@ -488,6 +491,7 @@ def test_many_seeds_at_once():
     assert_close(jax.vmap(run)(starts), jax.lax.map(run, starts))
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_ring_is_updated_in_place(name):
     """With a donated state, a compiled loop needs no second ring."""

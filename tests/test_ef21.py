@@ -18,6 +18,7 @@ from jasgd.compressors import bernoulli, identity, natural, qsgd, rand_k, scaled
 from jasgd.extra_args import trace_rule
 from jasgd.plan import plan
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 
 
@@ -172,6 +173,7 @@ def test_every_message_has_its_own_key():
     assert np.diff(np.sort(numbers)).min() > 1e-5
 
 
+@pytest.mark.compiled_fully
 def test_runs_are_functions_of_the_seed():
     """The same seed gives the same bits, however the rows are cut into chunks; other seeds give other runs, same program."""
     problem, schedule = jasgd.problems.quadratic(5), jasgd.protocols.asynchronous(jasgd.fleet.power_law(4, 1.0), 60)
@@ -223,6 +225,7 @@ def test_scaled_down_rand_k_sends_the_coordinates_themselves():
 IN_PLACE = [identity(), top_k(7), scaled_down(rand_k(9))]
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("compressor", IN_PLACE, ids=lambda c: c.name)
 def test_the_compiled_loop_never_copies_the_table(compressor):
     """No instruction of the engine's program copies an array with one row, or one number, per worker."""

@@ -15,6 +15,7 @@ from jasgd import engine
 from jasgd.chunks import chunk_arrays, ring_rows
 from jasgd.plan import plan
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(7)
 QUADRATIC = jasgd.problems.quadratic(8, noise=0.1)
 
@@ -125,6 +126,7 @@ def test_lanes_and_chunks_do_not_matter():
         np.testing.assert_allclose(result, results[0], atol=1e-5)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_resuming_from_the_middle_gives_the_same_bits(lanes):
     """The state between chunks is all that there is: stored and restored, it continues bit for bit."""
@@ -144,6 +146,7 @@ def test_resuming_from_the_middle_gives_the_same_bits(lanes):
     jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("rule", [optax.sgd(0.1), optax.adam(0.03), optax.chain(optax.clip(0.5), optax.adamw(0.01))])
 def test_a_lone_worker_is_plain_optax_bit_for_bit(rule):
     """One worker has delay 0, so the simulation is an ordinary training loop over the same batches."""
@@ -180,6 +183,7 @@ def test_constant_delay_is_stable_up_to_the_known_limit(delay):
     assert not final(1.01 * limit) < 2.0
 
 
+@pytest.mark.compiled_fully
 def test_a_job_has_the_same_sample_under_every_protocol():
     """Common random numbers: a sample depends on (key, worker, job) alone."""
     problem = jasgd.Problem(
@@ -240,6 +244,7 @@ def test_parameters_keep_their_dtype(dtype):
     assert float(jnp.linalg.norm(run.params.astype(jnp.float32))) < 2.75
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("lanes", [1, 7, 500])
 def test_sums_of_low_precision_gradients_are_exact(lanes):
     """The mean of 500 equal bfloat16 gradients is that gradient, however it is summed."""

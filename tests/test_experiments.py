@@ -8,6 +8,7 @@ import pytest
 
 from experiments.time_to_accuracy import __main__ as time_to_accuracy
 
+pytestmark = pytest.mark.compiled_quickly
 FOLDER = Path(time_to_accuracy.__file__).parent
 
 

@@ -21,6 +21,7 @@ from experiments.rescaled2026 import claims as rescaled_claims
 from experiments.rescaled2026 import figure1 as parabolas
 from experiments.ringleader2025.settings import clients, fleet
 
+pytestmark = pytest.mark.compiled_quickly
 EQUAL = jasgd.fleet.equal(4)
 
 

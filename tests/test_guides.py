@@ -13,6 +13,7 @@ import pytest
 import xarray
 from pages import ROOT, blocks, command_lines, parse, run, save_files
 
+pytestmark = pytest.mark.compiled_quickly
 DOCS = ROOT / "docs"
 GUIDES = sorted(DOCS.glob("*.md"))
 OF_THEIR_OWN = ("many-hosts", "tracking")  # which need more than an empty folder

@@ -8,6 +8,7 @@ import pytest
 
 import jasgd
 
+pytestmark = pytest.mark.compiled_quickly
 SCRIPT = r"""
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
@@ -40,7 +41,9 @@ for schedule, lanes, rule, tried in cases:
         part = kernel.addressable_shards[0].data.size
         assert part * (1 if layout.params is None else layout.mesh.shape[layout.params]) == kernel.size, (layout, part)
 
-# Lanes are spread: a device multiplies what belongs to its own lane, not to all eight.
+# Lanes are spread: a device multiplies what belongs to its own lane, not to all eight. Here compiled as for users.
+jax.config.update("jax_disable_most_optimizations", False)
+jax.clear_caches()
 schedule, lanes, rule, _ = cases[0]
 program = engine.traced(problem, rule, problem.init(key), key)
 compiled = plan(schedule, lanes)

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 
 import jasgd
 from jasgd import compressors, fleet, methods, oracles, problems, protocols, rules
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 JOB = jasgd.job_key(KEY, 1, 5)
 
@@ -45,7 +47,7 @@ def assert_close(found, expected, tolerance=1e-12):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), found, expected)
 
 
-GRADIENT = jax.jit(lambda y, key, worker: CURVED.gradient(y, CURVED.sample(key, worker)))
+GRADIENT = quick.jit(lambda y, key, worker: CURVED.gradient(y, CURVED.sample(key, worker)))
 
 
 def by_hand(tx, start, key, worker, steps):
@@ -69,6 +71,7 @@ def test_a_pseudo_gradient_is_that_of_a_loop(name):
         assert_close(found, by_hand(INNER[name], start, JOB, 1, 4), 1e-6 if name == "adamw" else 1e-12)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("steps", [1, [1, 1, 0]])
 def test_one_step_of_sgd_is_the_scaled_gradient(steps):
     """Eta times the gradient with the sample without an oracle."""

@@ -11,6 +11,7 @@ import pytest
 import jasgd
 from jasgd import problems
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 EPS = float(jnp.finfo(jnp.float32).eps)
 
@@ -250,6 +251,7 @@ def test_mean_of_normal_noise_is_normal_noise_over_the_root_of_the_count(noise_k
     assert np.mean(np.abs(noise) < deviation) == pytest.approx(inside, abs=5 * np.sqrt(inside * (1 - inside) / noise.size))
 
 
+@pytest.mark.compiled_fully
 def test_means_of_exact_gradients_are_exact():
     """Without noise, and with all rows of the data, the mean of gradients is the gradient."""
     rng = np.random.default_rng(0)

@@ -37,6 +37,7 @@ ARGUMENTS = {
 }
 # Their links take time.
 LINKED = {"compressed_minibatch_sgd", "ef21", "shadowheart", "dropping_sgd", "fastest_worker_sgd"}
+EXACT, NOISY = jasgd.problems.quadratic(5), jasgd.problems.quadratic(5, noise=0.1)
 METHODS = [name for name in methods.__all__ if inspect.isfunction(getattr(methods, name))]
 
 
@@ -51,7 +52,7 @@ def test_every_method_runs_and_knows_its_paper(name):
     method = getattr(methods, name)(fleet_for(name), 200, learning_rate=0.01, **ARGUMENTS.get(name, {}))
     assert isinstance(method, Method)
     assert method.reference.startswith("@") or name in ("minibatch_sgd", "compressed_minibatch_sgd", "fastest_worker_sgd")
-    run = method.simulate(jasgd.problems.quadratic(5), key=jax.random.key(0))
+    run = method.simulate(EXACT, key=jax.random.key(0))
     assert not run.diverged
     assert run.history["loss"][-1] < run.history["loss"][0]
 
@@ -60,9 +61,8 @@ def test_every_method_runs_and_knows_its_paper(name):
 def test_every_method_equals_the_slow_replay(name):
     """The compiled loop and the event by event one end at the same point."""
     method = getattr(methods, name)(fleet_for(name), 30, learning_rate=0.01, **ARGUMENTS.get(name, {}))
-    problem = jasgd.problems.quadratic(5, noise=0.1)
-    run = method.simulate(problem, key=jax.random.key(1))
-    seen = problem if method.oracle is None else method.oracle.of(problem)
+    run = method.simulate(NOISY, key=jax.random.key(1))
+    seen = NOISY if method.oracle is None else method.oracle.of(NOISY)
     points = jasgd.reference.replay(seen, method.rule, method.schedule, key=jax.random.key(1))
     np.testing.assert_allclose(run.params, points[-1], rtol=2e-5, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_dude_starts_with_a_common_round():
     assert sorted(schedule.worker[:3].tolist()) == [0, 1, 2]
     assert (schedule.read[3:6] >= 3).all()
     assert schedule.start[3:].min() == 4.1
-    run = method.simulate(jasgd.problems.quadratic(5), key=jax.random.key(0), every=1)
+    run = method.simulate(EXACT, key=jax.random.key(0), every=1)
     loss = run.history["loss"]
     assert loss[0] == loss[1] == loss[2]
     assert loss[3] < loss[0]

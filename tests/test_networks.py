@@ -14,6 +14,7 @@ import jasgd
 from jasgd.problems import Dataset, classification, cnn, logistic_regression, resnet20
 from jasgd.problems.networks import _conv, _halved
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 
 
@@ -55,6 +56,7 @@ def test_the_convolution_is_that_of_flax(stride, shape):
     np.testing.assert_allclose(found, theirs.apply(same, images), atol=1e-5)
 
 
+@pytest.mark.compiled_fully
 def test_pooling_is_that_of_flax():
     """The largest of four; an odd last row is left out."""
     images = jax.random.normal(KEY, (2, 7, 4, 3))
@@ -138,6 +140,7 @@ def test_metrics_in_slices_are_those_of_all_at_once(count):
     assert float(metrics["accuracy"]) == pytest.approx(hits.mean(), abs=1e-6)
 
 
+@pytest.mark.compiled_fully
 def test_metrics_of_small_data_are_measured_at_once():
     """Bit for bit the loss and gradient of all examples together."""
     data = random_images(600, 28, 28, 1)

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 
 import jasgd
 from jasgd import compressors, fleet, methods, oracles, problems, protocols, theory
 from jasgd.traffic import Contents
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 MADE = fleet.fixed([1.0, 2.0, 4.0, 99.0]).with_links(upload=[1.0, 0.5, 1.5, 0.1])
 # Counts (5, 2, 1, 0) and (5, 10, 3, 0): the fourth worker takes no part.
@@ -48,7 +50,7 @@ CURVED, ADAM, MOMENTUM, SGD = curved(), optax.adam(0.1), optax.sgd(0.1, momentum
 @functools.cache
 def compiled(function):
     """One program per function, shared by the tests."""
-    return jax.jit(function)
+    return quick.jit(function)
 
 
 @functools.cache
@@ -56,8 +58,8 @@ def one_of(problem):
     """A gradient at a point, with a sample of a key; and one with a mean of so many."""
     at_once = problem.mean_sample
     return (
-        jax.jit(lambda x, key, worker: problem.gradient(x, problem.sample(key, worker))),
-        jax.jit(lambda x, key, worker, count: problem.gradient(x, at_once(key, worker, count))),
+        quick.jit(lambda x, key, worker: problem.gradient(x, problem.sample(key, worker))),
+        quick.jit(lambda x, key, worker, count: problem.gradient(x, at_once(key, worker, count))),
     )
 
 
@@ -267,6 +269,7 @@ def test_without_noise_it_is_the_mean_of_all_messages():
         assert found == pytest.approx(loss_after_step(x, mean), rel=1e-6)
 
 
+@pytest.mark.compiled_fully
 def test_one_gradient_and_one_message_is_compressed_minibatch_sgd():
     """Equal workers with time for one of each: the same run bit for bit, in the same clock; means are not drawn at once."""
     problem = problems.progress_quadratic(DIM, 0.3)
@@ -292,6 +295,7 @@ POINT = {"w": jnp.linspace(-1.0, 2.0, 6).reshape(2, 3), "b": jnp.ones(())}
 JOB = jasgd.job_key(KEY, 1, 5)
 
 
+@pytest.mark.compiled_fully
 def test_all_coordinates_are_no_compression():
     """RandK with K = d: bit for bit with one message, to rounding with many."""
     none, one, many = (
@@ -344,6 +348,7 @@ def test_the_steps_that_theory_asks_for_are_enough():
 # Determinism and independence.
 
 
+@pytest.mark.compiled_fully
 def test_the_same_key_is_the_same_run_and_another_key_another():
     """Bit for bit."""
     with jax.enable_x64(True):
@@ -356,6 +361,7 @@ def test_the_same_key_is_the_same_run_and_another_key_another():
     assert np.all(one["w"] != other["w"])
 
 
+@pytest.mark.compiled_fully
 def test_samples_are_those_without_compression():
     """Common random numbers: what is compressed is what would be used uncompressed, whatever compresses it, bit for bit."""
 
@@ -533,6 +539,7 @@ def test_a_sweep_refuses_the_same():
         jasgd.sweep(problems.quadratic(5), optax.sgd(0.1), ROUNDS, seeds=2, key=KEY)
 
 
+@pytest.mark.compiled_fully
 def test_the_fastest_worker_keeps_its_gradients_to_itself():
     """Without an oracle, or with one gradient for each worker, it is SGD, and nothing goes over the links."""
     runs = [simulated(ALONE, oracle, problems.quadratic(5, noise=1.0)) for oracle in (None, oracles.gradient([1, 1, 1, 1]))]
@@ -542,6 +549,7 @@ def test_the_fastest_worker_keeps_its_gradients_to_itself():
         assert not run.history["downloaded_bytes"].any()
 
 
+@pytest.mark.compiled_fully
 def test_contents_of_ones_need_no_oracle():
     """A schedule that says one gradient, one message and one model of each job is that of plain SGD."""
     one = np.ones(3, np.int64)

@@ -12,6 +12,7 @@ import jasgd
 from jasgd.oracles import pairs
 from jasgd.rules import Pair, storm
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(5)
 
 

@@ -15,6 +15,7 @@ from jasgd.problems import Dataset, partition
 from jasgd.problems._normal import normal
 from jasgd.problems.problem import differentiates
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 EPS = float(jnp.finfo(jnp.float32).eps)
 LABELS = np.random.default_rng(1).integers(0, 5, 203)
@@ -270,6 +271,7 @@ def test_full_batch_gradient_of_least_squares_is_the_formula():
     assert float(metrics["grad_norm"]) < 64 * EPS
 
 
+@pytest.mark.compiled_fully
 def test_batches_of_least_squares_are_rows_without_replacement():
     """A batch of all rows is all rows in some order, and a smaller one has different rows of the data with their targets."""
     features, targets, everything = small_least_squares(batch=12)
@@ -426,6 +428,7 @@ def test_samples_stay_inside_the_shard_of_the_worker():
         np.testing.assert_array_equal(np.asarray(targets).reshape(-1, 3), np.eye(3)[examples % 3])
 
 
+@pytest.mark.compiled_fully
 def test_a_number_of_workers_deals_the_data_out_evenly():
     """A number instead of shards is the even random partition."""
     given_number = problems.classification(nn.Dense(3), 4, data=NUMBERED, batch=4)
@@ -514,6 +517,7 @@ def bits(values):
     return np.asarray(values).view(np.uint32)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("size", [1, 2, 7, 1729])
 def test_normal_equals_that_of_jax_bit_for_bit(size):
     """For several keys every bit is that of ``jax.random.normal``."""
@@ -523,6 +527,7 @@ def test_normal_equals_that_of_jax_bit_for_bit(size):
         np.testing.assert_array_equal(bits(values), bits(jax.random.normal(key, (size,), jnp.float32)))
 
 
+@pytest.mark.compiled_fully
 def test_normal_of_a_batch_of_keys_equals_that_of_each_key():
     """Under ``vmap``, as in the simulation of many jobs, the bits stay the same."""
     keys = jax.random.split(jax.random.key(1), 5)
@@ -530,6 +535,7 @@ def test_normal_of_a_batch_of_keys_equals_that_of_each_key():
     np.testing.assert_array_equal(bits(batched), bits(np.stack([jax.random.normal(key, (7,)) for key in keys])))
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("data", [(0, 0), (0, 1), (2**32 - 1, 2**32 - 1), (123, 2**31)])
 def test_normal_equals_that_of_jax_for_extreme_keys(data):
     """Words of all zeros and all ones overflow as they should."""
@@ -537,12 +543,14 @@ def test_normal_equals_that_of_jax_for_extreme_keys(data):
     np.testing.assert_array_equal(bits(compiled_normal(key, 7)), bits(jax.random.normal(key, (7,), jnp.float32)))
 
 
+@pytest.mark.compiled_fully
 def test_normal_leaves_other_generators_to_jax():
     """A key of another kind gives that kind's numbers."""
     key = jax.random.key(3, impl="rbg")
     np.testing.assert_array_equal(compiled_normal(key, 7), jax.random.normal(key, (7,), jnp.float32))
 
 
+@pytest.mark.compiled_fully
 def test_normal_follows_the_setting_of_jax():
     """Where JAX is set to its older order of random bits, the numbers are those of that order."""
     with jax.threefry_partitionable(False):

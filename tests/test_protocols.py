@@ -24,6 +24,7 @@ from jasgd.protocols import (
     semi_asynchronous,
 )
 
+pytestmark = pytest.mark.compiled_quickly
 INF = float("inf")
 KEY = jax.random.key(0)
 THREE = fleet.fixed([1.0, 1.7, 2.3])

@@ -1,18 +1,21 @@
 """Read models: what a worker gets that reads while others write, against the definitions and a slow loop."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import quick
 
 import jasgd
 from jasgd.oracles import gradient, inconsistent
 from jasgd.plan import plan
 from jasgd.read_models import Coordinates, Updates, read_key
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(3)
 DIM = 6
 PROBLEM = jasgd.problems.quadratic(DIM, noise=0.3)
@@ -28,6 +31,7 @@ def stacked(points):
     return np.array([np.asarray(p) for p in points])
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_a_point_is_what_the_definition_says(model):
     """x_k minus the unseen updates, or each coordinate of a version of its own, written out with loops."""
@@ -56,7 +60,8 @@ def test_engine_equals_the_slow_loop(model):
     schedule = jasgd.protocols.asynchronous(FLEET, 60, wait_for=2, seed=1)
     rule = jasgd.rules.dc_asgd(0.1, strength=0.5)
     run = jasgd.simulate(PROBLEM, rule, schedule, oracle=inconsistent(gradient(), model), key=KEY)
-    slow = jasgd.reference.replay(reading(model), rule, schedule, key=KEY)
+    compiled = types.SimpleNamespace(form=quick.jit(model.form))  # once per delay instead of once per operation
+    slow = jasgd.reference.replay(dataclasses.replace(reading(model), read_model=compiled), rule, schedule, key=KEY)
     np.testing.assert_allclose(run.params, slow[-1], rtol=0, atol=2e-5)
     plain = jasgd.simulate(PROBLEM, rule, schedule, key=KEY)
     assert np.abs(np.asarray(plain.params) - np.asarray(run.params)).max() > 1e-3  # it does make a difference
@@ -74,6 +79,7 @@ def test_a_window_restores_lanes():
     assert endless.steps == 160  # each needs the version just before its use
 
 
+@pytest.mark.compiled_fully
 def test_without_delay_or_window_nothing_changes():
     """Bit for bit the consistent read: a lone worker, a window of 0, no update seen."""
     lone = jasgd.protocols.asynchronous(jasgd.fleet.equal(1), 30)

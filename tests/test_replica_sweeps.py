@@ -8,6 +8,7 @@ import pytest
 import jasgd
 from jasgd import decentralized as dec
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(2)
 PROBLEM = jasgd.problems.quadratic(5, noise=0.2)
 GRAPH = dec.topology.ring(4)

@@ -18,6 +18,7 @@ from jasgd import decentralized as dec
 from jasgd.decentralized import simulation
 from jasgd.decentralized.plan import plan
 
+pytestmark = pytest.mark.compiled_quickly
 N, ROWS = 5, 48
 
 
@@ -206,6 +207,7 @@ def test_lanes_are_used():
     assert plan(execution, 1).steps >= 30
 
 
+@pytest.mark.compiled_fully
 def test_parameters_keep_their_dtypes():
     """Half and single precision in one model, and updates in single precision; a lone node is the same as with a server."""
 

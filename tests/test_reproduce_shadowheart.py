@@ -11,6 +11,7 @@ from experiments.contest import contest
 from experiments.shadowheart2024 import claims, figure2, figure6
 from experiments.shadowheart2024.settings import ASYNCHRONOUS, FASTEST, MINIBATCH, QSGD, SHADOWHEART, contestants
 
+pytestmark = pytest.mark.compiled_quickly
 WORKERS, DIM, P = 40, 100, 0.1
 H = np.sqrt(np.arange(1, WORKERS + 1))
 LINKS = H * DIM**-0.75

@@ -25,6 +25,7 @@ import jasgd
 from jasgd import compressors, rules
 from jasgd.rules import delay_weights
 
+pytestmark = pytest.mark.compiled_quickly
 N = 3  # workers of every rule here
 SGD = optax.sgd(0.1, momentum=0.9)
 
@@ -509,6 +510,7 @@ AT_DELAY_0 = {
 }
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("name", AT_DELAY_0)
 def test_at_delay_0_it_is_sgd_bit_for_bit(name):
     """Fresh gradients are not weighted, compensated or refused."""
@@ -961,6 +963,7 @@ def test_the_simulator_runs_rules_as_the_papers_do(name, lanes):
     np.testing.assert_allclose(recorded_points(run), replayed, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("name", ["DANA-Zero", "Ringleader"])
 def test_chunks_do_not_change_a_rule_with_state_and_sent_points(name):
     """Recording every seventh version cuts the loop otherwise than recording each: the same bits in the end."""

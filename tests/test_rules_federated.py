@@ -18,6 +18,7 @@ from jasgd import fleet, rules
 from jasgd.protocols import asynchronous, minibatch
 from jasgd.rules import delay_weights as w
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(5)
 CONSTANT = w.polynomial(0.0)
 
@@ -216,6 +217,7 @@ def test_rows_are_the_same_for_any_lanes_and_in_the_reference(rule, schedule, la
         assert_agrees(simulated(rule, schedule, width), points)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.usefixtures("x64")
 def test_weights_of_the_schedule_do_not_reach_a_rule_that_takes_its_own_mean():
     """FedBuff over the same rows with other weights is the same run."""
@@ -279,6 +281,7 @@ def test_fedbuff_momentum_follows_the_flushes():
     assert_agrees(simulated(rules.fedbuff(0.1, inner=optax.trace(0.9)), GATHERED), by_hand(GATHERED, step))
 
 
+@pytest.mark.compiled_fully
 def test_fedbuff_momentum_moves_only_at_flushes():
     """The trace stays bit for bit while the buffer fills, and the update is zero."""
     rule = rules.fedbuff(0.1, inner=optax.trace(0.9))
@@ -663,6 +666,7 @@ def test_ringleader_keeps_nothing_of_earlier_rounds():
     assert updates[3:, 0].tolist() == [0, 1, 1, 0, 0, 2.5]
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("n", [2, 4, 8])
 def test_at_the_optimum_without_noise_every_update_is_zero(n):
     """With x_0 = x* and sigma = 0 worker i's gradient is a constant c_i, sum_i c_i = 0: the update is 0 for ever."""

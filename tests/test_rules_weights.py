@@ -23,6 +23,7 @@ from jasgd import fleet, rules
 from jasgd.protocols import asynchronous, delays
 from jasgd.rules import delay_weights as w
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(3)
 INF = float("inf")
 EPS = float(np.finfo(np.float32).eps)
@@ -146,6 +147,7 @@ def test_weights_start_at_one_and_never_rise(drawn):
     assert np.diff(values).max() <= EPS
 
 
+@pytest.mark.compiled_fully
 @settings(max_examples=40, deadline=None)
 @given(weights())
 def test_weights_are_one_up_to_their_threshold(drawn):
@@ -186,6 +188,7 @@ def test_the_hinge_is_continuous(slope, threshold, beyond):
     assert 1 - slope * beyond - rounded <= value <= 1
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("cutoff", [0, 3, 20])
 def test_two_levels_with_zero_drop(cutoff):
     """R9 with value 0 is R5."""
@@ -312,6 +315,7 @@ def test_a_forgotten_delay_gives_nan(name):
 # R5 and R12: dropped gradients leave everything untouched.
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("inner", [optax.sgd(0.1, momentum=0.9), optax.adam(0.1)], ids=["momentum", "adam"])
 @pytest.mark.parametrize(
     ("drop", "accepts", "rejects"),
@@ -664,6 +668,7 @@ def test_equal_times_have_weight_one(normaliser):
     np.testing.assert_allclose(factors(rule, asynchronous(fleet.equal(6, 0.7), 20)), 1, rtol=2 * EPS)
 
 
+@pytest.mark.compiled_fully
 def test_equal_durations_have_weight_one():
     """Limit 1, durations: with their mean it is vanilla, exactly."""
     np.testing.assert_array_equal(factors(rules.scale_by_duration(0.5), asynchronous(fleet.equal(6, 0.5), 20)), 1)
@@ -675,6 +680,7 @@ def test_equal_speeds_have_growing_delay_shares_in_the_first_cycle():
     np.testing.assert_array_equal(found, [0.25, 0.5, 0.75] + [1.0] * 17)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize(
     "rule",
     [rules.scale_by_computation_time([0.5]), rules.scale_by_duration(0.5), rules.scale_by_delay_share(1)],
@@ -988,6 +994,7 @@ def clipped(bound, rate=0.1):
     return optax.chain(optax.clip_by_global_norm(bound), optax.sgd(rate))
 
 
+@pytest.mark.compiled_fully
 def test_an_infinite_bound_is_vanilla():
     """With c = infinity nothing is clipped, bit for bit."""
     np.testing.assert_array_equal(simulated(clipped(INF)).params, simulated(optax.sgd(0.1)).params)

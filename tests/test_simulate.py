@@ -16,6 +16,7 @@ import jasgd
 from jasgd import engine, memory, records
 from jasgd.lanes import choose_lanes, gradients_per_round
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 PROBLEM = jasgd.problems.quadratic(6, noise=0.1)
 FLEET = jasgd.fleet.power_law(5, 1.0)
@@ -44,6 +45,7 @@ def test_recording_at_times_takes_the_version_of_that_moment(lanes):
     assert run.history["version"].tolist() == expected
 
 
+@pytest.mark.compiled_fully
 def test_recording_does_not_change_the_result():
     """The same bits with and without records."""
     runs = [jasgd.simulate(PROBLEM, optax.sgd(0.05), SCHEDULE, key=KEY, every=every) for every in (None, 1, 7)]

@@ -20,6 +20,7 @@ from jasgd.memory import refuse_if_too_large
 from jasgd.plan import plan
 from jasgd.runs import runs_of
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(5)
 WORKERS = 6
 FLEET = jasgd.fleet.power_law(WORKERS, 0.8)
@@ -86,6 +87,7 @@ def assert_replayed(rule, schedule, lanes, problem=PROBLEM, atol=0.0):
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float32)}
 
 
+@pytest.mark.compiled_fully
 def test_rounding_is_seen():
     """Without it, and in another dtype, the same ends elsewhere: the tests below would notice."""
     expected = replayed(SGD, "one by one", PROBLEM)
@@ -93,6 +95,7 @@ def test_rounding_is_seen():
         assert np.abs(simulated(SGD, "one by one", 1, dtype)["a"] - expected["a"]).max() > 1e-4
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize(
     ("schedule", "lanes"),
     [("one by one", 1), ("one by one", 4), ("gathered", 1), ("gathered", 3), ("rounds", 4), ("rounds at old points", 4)],
@@ -102,6 +105,7 @@ def test_equals_the_reference(schedule, lanes):
     assert_replayed(SGD, schedule, lanes)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("schedule", ["one by one", "gathered"])
 def test_all_versions_of_a_step_at_once_equal_the_reference(accelerated, schedule):
     """The ring holds vectors of the dtype; also bit for bit."""
@@ -127,6 +131,7 @@ def test_momentum_at_once_equals_the_reference(accelerated):
     assert_replayed(MOMENTUM, "one by one", 4, atol=2e-6)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("model", [jasgd.read_models.Updates(probability=0.5), jasgd.read_models.Coordinates(window=2)])
 def test_mixtures_of_versions_equal_the_reference(model):
     """A read model mixes rounded versions, and the mixture is rounded."""
@@ -134,12 +139,14 @@ def test_mixtures_of_versions_equal_the_reference(model):
     assert_replayed(SGD, "a few", 1, problem=problem)
 
 
+@pytest.mark.compiled_fully
 def test_a_gradient_that_ends_in_short_arithmetic_is_rounded():
     """XLA computes it in single precision and would leave out the last rounding."""
     problem = dataclasses.replace(PROBLEM, gradient=lambda p, batch: jax.tree.map(lambda x: x * batch.astype(x.dtype), p))
     assert_replayed(optax.sgd(0.03125), "a few", 1, problem=problem, atol=1e-6)
 
 
+@pytest.mark.compiled_fully
 def test_a_layout_equals_the_reference():
     """Short snapshots that are cut over devices, here one."""
     mesh = jax.make_mesh((1,), ("devices",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -173,6 +180,7 @@ def test_only_the_ring_changes_its_dtype():
         assert {leaf.dtype for leaf in jax.tree.leaves(others)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_the_ring_is_never_converted_as_a_whole(lanes):
     """Not even on a CPU, where XLA has no operations on bfloat16: a step would take as long as the ring is large."""
@@ -184,6 +192,7 @@ def test_the_ring_is_never_converted_as_a_whole(lanes):
     assert f"f32[{rows},3]" not in text
 
 
+@pytest.mark.compiled_fully
 def test_the_dtype_of_the_parameters_is_no_other_program():
     """Asked for or not, programs and states are equal, and nothing is converted to anything shorter."""
     one, two, three = traced(None), traced(jnp.float32), traced("bfloat16")
@@ -199,6 +208,7 @@ def test_the_dtype_of_the_parameters_is_no_other_program():
     assert texts[0].count("optimization_barrier") == 1  # of the samples
 
 
+@pytest.mark.compiled_fully
 def test_small_updates_are_not_lost():
     """A thousand steps of 2^-12 from 1, where bfloat16 cannot tell one from nothing."""
     problem = dataclasses.replace(
@@ -212,6 +222,7 @@ def test_small_updates_are_not_lost():
     np.testing.assert_array_equal(lost.astype(jnp.float32), 1.0)
 
 
+@pytest.mark.compiled_fully
 def test_what_is_recorded():
     """Metrics of rounded versions, in the dtype of the parameters; links carry half the bytes; the end is not rounded."""
     full, half = (
@@ -226,6 +237,7 @@ def test_what_is_recorded():
     assert [run.provenance["snapshot_dtype"] for run in (full, half)] == ["null", "bfloat16"]
 
 
+@pytest.mark.compiled_fully
 def test_a_model_in_bfloat16_with_parameters_in_single_precision():
     """Its own parameters are short; the server is given longer ones."""
     problem, params = problem_of(jnp.bfloat16), PROBLEM.init(KEY)
@@ -249,6 +261,7 @@ def test_memory_is_estimated_with_the_dtype(monkeypatch):
     assert sizes[0] - sizes[1] > 0.95 * ring_rows(compiled) * dim * 2
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("at_once", [False, True])
 def test_a_sweep_equals_single_runs(at_once, monkeypatch):
     """Each run on its own gives the same numbers; also where lanes of several runs are applied at once, as vectors."""
@@ -277,6 +290,7 @@ def test_a_folder_of_another_dtype_is_refused_by_a_sweep(tmp_path):
         jasgd.sweep(*asked, key=KEY, resume=tmp_path)
 
 
+@pytest.mark.compiled_fully
 def test_a_resumed_simulation_continues_bit_for_bit(tmp_path, monkeypatch):
     """From its own checkpoint; that of another dtype is refused."""
     pytest.importorskip("orbax.checkpoint")

@@ -20,6 +20,7 @@ from jasgd.sweep_command import SweepCommand, sweep_command
 from jasgd.sweep_config import read_config
 from jasgd.sweeps import PlannedSweep
 
+pytestmark = pytest.mark.compiled_quickly
 EPS = float(np.finfo(np.float32).eps)
 CLOSE = {"rtol": 200 * EPS, "atol": 20 * EPS}  # a hundred updates of order one in single precision
 
@@ -205,6 +206,7 @@ def test_a_python_configuration_gives_what_sweep_gives(tmp_path):
             same(tree[label].to_dataset(), jasgd.sweep(**arguments), **CLOSE)
 
 
+@pytest.mark.compiled_fully
 def test_a_larger_grid_computes_only_what_is_new(tmp_path):
     """Two learning rates, then three; then the same again."""
     config, out = tmp_path / "grows.toml", tmp_path / "out"

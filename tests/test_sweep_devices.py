@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray
 
+pytestmark = pytest.mark.compiled_quickly
 EPS = float(np.finfo(np.float32).eps)
 CLOSE = {"rtol": 200 * EPS, "atol": 20 * EPS}  # a hundred updates of order one in single precision
 

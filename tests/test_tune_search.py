@@ -11,6 +11,7 @@ from tune_problems import TOY_OPTIMUM, network, network_space, perceptron, perce
 import jasgd
 from jasgd.tune.proposals import GaussianProcessProposals
 
+pytestmark = pytest.mark.compiled_quickly
 BUDGET = 32
 CLOSE = TOY_OPTIMUM + 0.01
 

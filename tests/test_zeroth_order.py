@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 import jasgd
 from jasgd import compressors, fleet, methods, oracles, problems, protocols, read_models
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 N = 6
 ROOT = np.random.default_rng(0).normal(size=(N, N))
@@ -219,6 +220,7 @@ ORACLES = [
 ]
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: oracle.name)
 def test_samples_are_those_without_an_oracle(oracle):
     """Bit for bit; what is drawn besides depends on the job's key."""
@@ -273,7 +275,10 @@ def test_leaves_keep_their_dtypes(oracle):
 # Simulation.
 
 
-@pytest.mark.parametrize("oracle", ORACLES[:3], ids=lambda oracle: oracle.name)
+# Normal directions are single precision, and their last digits those of the compiler.
+@pytest.mark.parametrize(
+    "oracle", [*ORACLES[:2], pytest.param(ORACLES[2], marks=pytest.mark.compiled_fully)], ids=lambda oracle: oracle.name
+)
 def test_a_simulation_is_the_slow_replay(oracle):
     """At stale points, four lanes together, under a rule with a state, in double precision."""
     with jax.enable_x64(True):
@@ -329,6 +334,7 @@ def test_partial_derivatives_are_entries_of_the_gradient_of_the_loss(name):
         np.testing.assert_allclose(jax.grad(problem.loss)(x, batch)[order], expected, atol=1e-12)
 
 
+@pytest.mark.compiled_fully
 @pytest.mark.parametrize(("name", "share"), [("tridiagonal", 0.25), ("dense", 0.1), ("least squares", 0.6)])
 def test_a_block_does_not_cost_a_gradient(name, share):
     """Where a problem offers partial derivatives: floating-point operations as the compiler counts them."""
