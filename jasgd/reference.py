@@ -5,7 +5,9 @@ the fleet's durations and the keys of the jobs.
 """
 
 import dataclasses
+import functools
 import heapq
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -169,6 +171,17 @@ def replay(
     return server.points
 
 
+@functools.lru_cache(maxsize=8)
+def _gradient_of(problem: Problem) -> Callable[..., Any]:
+    """Compiled once, however often the problem is replayed."""
+
+    def gradient(key: jax.Array, point: Any, worker: jax.Array, job: jax.Array) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(key, worker), job)
+        return problem.gradient(point, problem.sample(key, worker))
+
+    return jax.jit(gradient)
+
+
 class _Server:
     """x_{k+1} = x_k - (rule applied to the gradient at the version that was read); every version is kept."""
 
@@ -182,15 +195,11 @@ class _Server:
         self.sent = [self._snapshot(sent_params(self.rule_state, self.points[0]))]  # where workers compute
         self.sees_every_row = "apply" in trace_rule(rule, self.points[0])[2]
         self.gathered: Any = None
-        self.gradient, self.update = jax.jit(self._gradient), jax.jit(self.rule.update)
+        self.gradient, self.update = functools.partial(_gradient_of(problem), key), jax.jit(self.rule.update)
 
     @property
     def version(self) -> int:
         return len(self.points) - 1
-
-    def _gradient(self, point: Any, worker: jax.Array, job: jax.Array) -> Any:
-        key = jax.random.fold_in(jax.random.fold_in(self.key, worker), job)
-        return self.problem.gradient(point, self.problem.sample(key, worker))
 
     def _snapshot(self, tree: Any) -> Any:
         """What goes to a worker, or comes from one."""
