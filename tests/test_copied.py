@@ -13,6 +13,7 @@ from jasgd import engine, sweeps
 from jasgd.copied import copied
 from jasgd.runs import groups_of
 
+pytestmark = pytest.mark.compiled_quickly
 KEY = jax.random.key(0)
 WORKERS, UPDATES = 3, 30
 SCHEDULE = jasgd.protocols.asynchronous(jasgd.fleet.power_law(WORKERS, 1.0), UPDATES)
