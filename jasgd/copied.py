@@ -1,8 +1,8 @@
 """A copy for every run of what the runs of a seed share.
 
 XLA merges the products of many runs' parameters with one batch into a single large one, for which it first transposes the
-parameters of every run. On a CPU that pays only where the parameters are smaller than the batch: with
-copies, sweeps of larger perceptrons were 1 to 1.4 times as fast, those of smaller ones 0.5 to 1.
+parameters of every run. On a CPU that pays only where the parameters are smaller than the batch: with copies, sweeps of
+larger perceptrons were 1 to 1.4 times as fast, those of smaller ones 0.5 to 1.
 """
 
 from typing import Any

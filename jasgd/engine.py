@@ -64,7 +64,7 @@ class Loop:
       whole_rounds: every step is one server step.
       common_point: and all its gradients are taken at the server's current point.
       padded: some rows are no deliveries: other runs of the same batch are longer.
-      copies: runs that share their samples have copies of them (:mod:`jasgd.copied`).
+      copies: runs of one lane that share their samples have copies of them (:mod:`jasgd.copied`).
       read_model: what a worker reads, if not one version.
       layout: how lanes and parameters lie on several devices.
       linear: the rule's linear form, if the deliveries of a step are applied at once.
@@ -157,7 +157,7 @@ def loop_of(
         weighted=not (_whole_rounds(program, plan) or _sees_every_row(program)) and bool((plan.schedule.weight != 1).any()),
         whole_rounds=_whole_rounds(program, plan),
         common_point=_whole_rounds(program, plan) and not program.sends and not plan.schedule.delay.any(),
-        copies=runs > 1 and not launches_cost() and program.batch_bytes < tree_bytes(program.params),
+        copies=runs > 1 and plan.lanes == 1 and not launches_cost() and program.batch_bytes < tree_bytes(program.params),
         read_model=program.read_model if plan.window else None,
         layout=layout,
         linear=linear,

@@ -199,7 +199,7 @@ def limit(case: Case, options: Options) -> dict[str, Any]:
     rivals = [bare(case, *width, whole.deliveries), bare(case, *width, whole.deliveries, slots=case.workers)]
     rivals.append(copies(case, width[0] * width[1], whole.deliveries))
     found = paired([whole, measured, *rivals], repeats=options.repeats)
-    one_by_one = [1 / (1 + bare / copied) for bare, copied in zip(found["bare"], found["copies"], strict=True)]
+    one_by_one = [1 / (1 + computed / copied) for computed, copied in zip(found["bare"], found["copies"], strict=True)]
     print(f"{case.name}: bare gradients are fastest with {short.detail}.")
     return {
         "gradients_per_second": Spread.of(found["sweep"]),
